@@ -1,0 +1,40 @@
+"""What the pure modules say: a code with parameters, worded later in the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+Param = str | int
+
+
+@dataclass(frozen=True)
+class Message:
+    """One statement about a host; `hosts.wording.word` turns it into a sentence.
+
+    Parameters are plain strings and numbers, and never secrets: they are stored in the history.
+    """
+
+    code: str
+    params: Mapping[str, Param] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return {"code": self.code, "params": dict(self.params)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Message:
+        """The message that `to_json` wrote; raises KeyError without a code."""
+        return cls(str(raw["code"]), dict(raw.get("params") or {}))
+
+    def __reduce__(self) -> tuple[type[Message], tuple[str, dict[str, Param]]]:
+        return (Message, (self.code, dict(self.params)))  # a mapping proxy cannot be pickled
+
+    def __str__(self) -> str:
+        """The code and its parameters, for logs."""
+        return " ".join([self.code, *(f"{name}={value}" for name, value in self.params.items())])
