@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 Param = str | int
@@ -20,9 +19,6 @@ class Message:
     code: str
     params: Mapping[str, Param] = field(default_factory=dict, hash=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
-
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
         return {"code": self.code, "params": dict(self.params)}
@@ -31,9 +27,6 @@ class Message:
     def from_json(cls, raw: Mapping[str, Any]) -> Message:
         """The message that `to_json` wrote; raises KeyError without a code."""
         return cls(str(raw["code"]), dict(raw.get("params") or {}))
-
-    def __reduce__(self) -> tuple[type[Message], tuple[str, dict[str, Param]]]:
-        return (Message, (self.code, dict(self.params)))  # a mapping proxy cannot be pickled
 
     def __str__(self) -> str:
         """The code and its parameters, for logs."""
