@@ -1,0 +1,217 @@
+"""The seam between the portal and a host: what every transport promises.
+
+A transport is built from a frozen `Target`, never from a model, and is an asynchronous context
+manager that may be entered again after it was left (a new connection to the same host). Paths are
+relative to MailRoot and separated by "/". Everything that goes wrong is a `TransportError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from abc import ABC, abstractmethod
+from base64 import b64decode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from hosts.messages import Message
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SSLCONF = "sslconf"
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class TransportError(Exception):
+    """The host could not be reached, refused, or is not what it should be.
+
+    `permanent` says that trying again cannot help before a person changed something: a wrong
+    host key, a bad login, a directory that is missing or may not be written.
+    """
+
+    def __init__(self, message: Message, *, permanent: bool = False) -> None:
+        super().__init__(str(message))
+        self.message = message
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class Credential:
+    """The secrets of one host, unsealed for one run; its repr shows none of them."""
+
+    password: str = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
+    passphrase: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Everything that a transport needs to know about a host.
+
+    `trust_fingerprint` is the SHA-256 of the SSH host key or of the CTRL certificate, as
+    `normal_fingerprint` writes it; empty only where a transport needs none. `jump` is
+    "user@host[:port]". `allow_plain_key` lets a private key cross an unencrypted channel.
+    """
+
+    name: str
+    transport: str
+    os: str = "unix"
+    address: str = ""
+    port: int | None = None
+    user: str = ""
+    mailroot: str = ""
+    credential: Credential = field(default_factory=Credential)
+    trust_fingerprint: str = ""
+    jump: str = ""
+    allow_plain_key: bool = False
+    allowed_networks: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file as the host lists it; `mode` (permission bits) and owner where they are known."""
+
+    name: str
+    size: int
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to write; `private` ones are readable by their owner alone, and never shown."""
+
+    path: str
+    data: bytes = field(repr=False)
+    private: bool = False
+
+
+class Transport(ABC):
+    """Reads and replaces files below one MailRoot."""
+
+    #: Whether the host can set and tell the permissions of a file through this transport.
+    sets_mode: bool = False
+    #: Whether a file is replaced as a whole, so that no reader ever sees half of it.
+    atomic: ClassVar[bool] = False
+    #: Whether the identity that is pinned is the very certificate that an installation replaces.
+    identity_is_pair: ClassVar[bool] = False
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        #: Whether a private key may cross the channel that is open now.
+        self.confidential = False
+        #: SHA-256 of the host key or certificate that was met; "" where there is none.
+        self.identity = ""
+        #: Fingerprints accepted beside the pinned one: those that this very run installs.
+        self.also_trusted: frozenset[str] = frozenset()
+        #: What a person should know about how the last `replace_all` went.
+        self.notes: list[Message] = []
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Open the channel and make sure that the other side is the host that was registered."""
+
+    async def connect_in_clear(self) -> None:
+        """Open a channel that no secret may cross, to finish an interrupted `replace_all`.
+
+        Only for transports whose secure channel depends on the pair that is being replaced.
+        """
+        raise TransportError(Message("transport.no_clear_channel"), permanent=True)
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the channel; does nothing when it is closed already, and never raises."""
+
+    @abstractmethod
+    async def read(self, path: str) -> bytes | None:
+        """The content of a file, or None if there is no such file."""
+
+    @abstractmethod
+    async def info(self, path: str) -> FileInfo | None:
+        """Size, permissions and owner of a file, or None if there is no such file."""
+
+    @abstractmethod
+    async def list(self, path: str, pattern: str) -> list[FileInfo]:
+        """The files in a directory whose name matches the shell pattern; [] without it."""
+
+    @abstractmethod
+    async def replace_all(self, files: Sequence[File], token: str) -> None:
+        """Replace the files by new ones in the order given, as close to at once as can be.
+
+        Nothing is replaced before every file is safely stored on the host. `token` names the
+        staged files of this run; those that another run left are deleted first, so that a run
+        which was given up cannot replace anything any more.
+        """
+
+    @abstractmethod
+    async def remove(self, paths: Iterable[str]) -> None:
+        """Delete the files in the order given; a missing one is no error."""
+
+    async def set_private(self, path: str) -> None:
+        """Make an existing file readable by its owner alone, where `sets_mode`."""
+        raise TransportError(Message("transport.no_mode", {"path": path}), permanent=True)
+
+    def canonical(self, data: bytes | None) -> bytes | None:
+        """What `read` returns after `data` was written (a transport may change line ends)."""
+        return data
+
+
+def stage_name(path: str, token: str) -> str:
+    """Where a run keeps its new version of a file until it is switched in."""
+    return f"{SSLCONF}/.{path.rsplit('/', 1)[-1]}.{token}.new"
+
+
+STAGE_PATTERN = ".server.*.new"
+
+
+def check_path(path: str) -> str:
+    """The path, if it is a plain one below MailRoot; TransportError if it could lead elsewhere."""
+    parts = path.split("/")
+    if any(part in {"", ".", ".."} for part in parts) or "\\" in path or _CONTROL.search(path):
+        raise TransportError(Message("transport.bad_path", {"path": repr(path)}), permanent=True)
+    return path
+
+
+def check_token(token: str) -> str:
+    """The token, if it can be part of a file name; anything else is a mistake of the caller."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", token):
+        raise ValueError("a token consists of letters, digits, '-' and '_'")
+    return token
+
+
+def normal_fingerprint(text: str) -> str:
+    """A SHA-256 fingerprint as people write it (colons, `SHA256:` and base64) as lowercase hex.
+
+    Text that is no SHA-256 fingerprint comes back as it is, and so matches nothing.
+    """
+    text = text.strip()
+    if text[:7].upper() == "SHA256:":
+        text = text[7:]
+    plain = text.replace(":", "").replace(" ", "")
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", plain):
+        return plain.lower()
+    if re.fullmatch(r"[A-Za-z0-9+/]{43}=?", text):
+        return b64decode(text.rstrip("=") + "=").hex()
+    return text
+
+
+def leaf_sha256(pem: bytes | None) -> str:
+    """The SHA-256 of the first certificate in a PEM file as lowercase hex; "" without one."""
+    found = _CERTIFICATE.search(pem or b"")
+    if not found:
+        return ""
+    try:
+        return hashlib.sha256(b64decode(b"".join(found[1].split()))).hexdigest()
+    except ValueError:
+        return ""
