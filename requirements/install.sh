@@ -1,0 +1,46 @@
+#!/bin/sh
+# Brings .venv in line with one lock file: `install.sh base` for the portal, `install.sh dev` for the
+# tests too. Quick when nothing changed: .venv keeps a copy of the lock it was last installed from.
+set -eu
+cd "$(dirname "$0")/.."
+lock=$1
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+choose_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON: there is no such program."
+        new_enough "$PYTHON" || fail "PYTHON=$PYTHON is older than Python 3.11."
+        return
+    fi
+    for PYTHON in python3 python3.14 python3.13 python3.12 python3.11; do
+        if new_enough "$PYTHON"; then return; fi
+    done
+    fail "Python 3.11 or later is needed; install it, or name it: make setup PYTHON=/path/to/python3"
+}
+
+if ! new_enough .venv/bin/python; then
+    choose_python
+    "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
+        fail "$PYTHON has no venv module; on Debian or Ubuntu: apt-get install python3-venv"
+    rm -rf .venv
+    "$PYTHON" -m venv .venv || fail "$PYTHON -m venv .venv failed, for the reason above."
+fi
+
+# The dev lock holds everything in the base lock, at the same versions (dev.in says -c base.txt).
+for have in "$lock" dev; do
+    if cmp -s "requirements/$have.txt" ".venv/$have.lock"; then exit 0; fi
+done
+rm -f .venv/base.lock .venv/dev.lock
+echo "setup: installing the locked packages of requirements/$lock.txt"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+    --require-hashes --requirement "requirements/$lock.txt" ||
+    fail "pip could not install requirements/$lock.txt, for the reason above; then run this again."
+cp "requirements/$lock.txt" ".venv/$lock.lock"
