@@ -1,0 +1,1 @@
+"""Pairs: private keys with their certificates, and what mail clients make of them."""

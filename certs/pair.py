@@ -1,0 +1,215 @@
+"""What a key file and a certificate file hold, and whether XMail can serve TLS with the two.
+
+Pure parsing of bytes as they lie on a host; nothing here needs an openssl command.
+The rules are those of the server (docs/xmail.md): PEM only, no passphrase, LF or CRLF, a BOM and
+text before the PEM allowed, the leaf first in a chain.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+StateCode = Literal[
+    "ok",
+    "none",
+    "missing_key",
+    "missing_certificate",
+    "bad_key",
+    "bad_certificate",
+    "encrypted_key",
+    "weak_key",
+    "weak_signature",
+    "mismatch",
+]
+
+# OpenSSL 3 at security level 2 (the default of Debian, and of OpenSSL from 3.2 on).
+MIN_RSA_BITS = 2048
+MIN_EC_BITS = 224
+
+# OpenSSL reads text line by line up to the first BEGIN line that it can use; a BOM may precede it.
+_BLOCK = re.compile(
+    rb"^(?:\xef\xbb\xbf)?-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?\n"
+    rb".*?^-----END (?P=label)-----[ \t]*\r?$",
+    re.MULTILINE | re.DOTALL,
+)
+_KEY_LABELS = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
+_CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE")
+
+
+class PairError(ValueError):
+    """Bytes that are no usable key or certificate; `code` is one of the `StateCode`s."""
+
+    def __init__(self, code: StateCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class PairState:
+    """What two files amount to: `code` for the pair, then each file's own code.
+
+    A file's code is "ok", "missing_…", "bad_…", "encrypted_key" or "weak_…". `matches` is None
+    unless both files could be read; the facts are those of the leaf certificate, where readable.
+    """
+
+    code: StateCode
+    key: StateCode
+    certificate: StateCode
+    matches: bool | None = None
+    sha256: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    chain_length: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether XMail can complete a handshake with these files."""
+        return self.code == "ok"
+
+
+def load_certificates(pem: bytes) -> list[x509.Certificate]:
+    """Every certificate of the file in its order, the leaf first; raises `PairError`."""
+    blocks = _blocks(pem, _CERTIFICATE_LABELS)
+    if not blocks:
+        raise PairError("bad_certificate")
+    try:
+        certificates = [x509.load_pem_x509_certificate(block) for _, block in blocks]
+        certificates[0].public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PairError("bad_certificate") from error
+    return certificates
+
+
+def load_key(pem: bytes) -> PrivateKeyTypes:
+    """The first private key of the file; raises `PairError`, also for one with a passphrase."""
+    blocks = _blocks(pem, _KEY_LABELS)
+    if not blocks:
+        raise PairError("bad_key")
+    label, block = blocks[0]
+    if label == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block:
+        raise PairError("encrypted_key")
+    try:
+        key = serialization.load_pem_private_key(block, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise PairError("bad_key") from None  # the cause could quote the key
+    return key
+
+
+def matches(key_pem: bytes, certificate_pem: bytes) -> bool:
+    """Whether the key is the one of the leaf certificate; False when either cannot be read."""
+    try:
+        key, leaf = load_key(key_pem), load_certificates(certificate_pem)[0]
+    except PairError:
+        return False
+    return _spki(key.public_key()) == _spki(leaf.public_key())
+
+
+def fingerprint_sha256(pem: bytes) -> str:
+    """SHA-256 of the leaf's DER in lower-case hexadecimal; raises `PairError`."""
+    return load_certificates(pem)[0].fingerprint(hashes.SHA256()).hex()
+
+
+def check(key_pem: bytes | None, certificate_pem: bytes | None) -> PairState:
+    """What the two files (None: there is no such file) amount to for XMail. Never raises."""
+    key_code, public_key = _check_key(key_pem)
+    certificate_code, chain = _check_certificate(certificate_pem)
+    matching = None
+    if public_key is not None and chain:
+        matching = _spki(public_key) == _spki(chain[0].public_key())
+    return PairState(
+        code=_pair_code(key_code, certificate_code, matching),
+        key=key_code,
+        certificate=certificate_code,
+        matches=matching,
+        sha256=chain[0].fingerprint(hashes.SHA256()).hex() if chain else "",
+        not_before=chain[0].not_valid_before_utc if chain else None,
+        not_after=chain[0].not_valid_after_utc if chain else None,
+        chain_length=len(chain),
+    )
+
+
+def spki_sha256(certificate: x509.Certificate) -> str:
+    """SHA-256 of the public key as it stands in the certificate, in lower-case hexadecimal."""
+    return hashlib.sha256(_spki(certificate.public_key())).hexdigest()
+
+
+def _blocks(pem: bytes, labels: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
+    found = ((match["label"], match[0]) for match in _BLOCK.finditer(pem))
+    return [
+        (label, block.removeprefix(b"\xef\xbb\xbf")) for label, block in found if label in labels
+    ]
+
+
+def _check_key(pem: bytes | None) -> tuple[StateCode, PublicKeyTypes | None]:
+    if pem is None:
+        return "missing_key", None
+    try:
+        public_key = load_key(pem).public_key()
+    except PairError as error:
+        return error.code, None
+    if not isinstance(
+        public_key,
+        rsa.RSAPublicKey
+        | ec.EllipticCurvePublicKey
+        | ed25519.Ed25519PublicKey
+        | ed448.Ed448PublicKey,
+    ):
+        return "bad_key", None  # DSA, Diffie-Hellman: no TLS 1.2 or 1.3 suite uses them
+    return ("weak_key" if is_weak(public_key) else "ok"), public_key
+
+
+def _check_certificate(pem: bytes | None) -> tuple[StateCode, list[x509.Certificate]]:
+    if pem is None:
+        return "missing_certificate", []
+    try:
+        chain = load_certificates(pem)
+    except PairError as error:
+        return error.code, []
+    if is_weak(chain[0].public_key()):
+        return "weak_key", chain
+    return ("weak_signature" if _weakly_signed(chain[0]) else "ok"), chain
+
+
+def is_weak(key: PublicKeyTypes) -> bool:
+    """Whether OpenSSL 3 refuses to serve a key of this size."""
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        return key.key_size < MIN_RSA_BITS
+    return isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS
+
+
+def _weakly_signed(certificate: x509.Certificate) -> bool:
+    """Whether OpenSSL 3 refuses the signature; nobody checks the one on a self-signed leaf."""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return False
+    return (
+        isinstance(digest, hashes.SHA1 | hashes.MD5) and certificate.issuer != certificate.subject
+    )
+
+
+def _pair_code(key: StateCode, certificate: StateCode, matching: bool | None) -> StateCode:
+    if key == "missing_key":
+        return "none" if certificate == "missing_certificate" else "missing_key"
+    if certificate == "missing_certificate":
+        return "missing_certificate"
+    for code in (key, certificate):
+        if code.startswith(("bad_", "encrypted_")):
+            return code
+    if matching is False:
+        return "mismatch"
+    return certificate if key == "ok" else key
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
