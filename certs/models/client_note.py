@@ -25,7 +25,7 @@ class CertificateKind(models.TextChoices):
 
     ANY = "any", _("Any certificate")
     SELF_SIGNED = "self-signed", _("Self-signed, of any kind")
-    SELF_SIGNED_SAN = "self-signed-san", _("Self-signed, RSA, with host names (SAN), CA:FALSE")
+    SELF_SIGNED_SAN = "self-signed-san", _("Self-signed, RSA-2048, with host names (SAN), CA:FALSE")
     SANCA = "sanca", _("Self-signed, with host names (SAN), CA:TRUE")
     NOSAN = "nosan", _("Self-signed, without host names (no SAN)")
     MISMATCH = "mismatch", _("For another host name")
