@@ -90,6 +90,9 @@ class File:
     private: bool = False
 
 
+Listing = list[FileInfo]
+
+
 class Transport(ABC):
     """Reads and replaces files below one MailRoot."""
 
@@ -142,7 +145,7 @@ class Transport(ABC):
         """Size, permissions and owner of a file, or None if there is no such file."""
 
     @abstractmethod
-    async def list(self, path: str, pattern: str) -> list[FileInfo]:
+    async def list(self, path: str, pattern: str) -> Listing:
         """The files in a directory whose name matches the shell pattern; [] without it."""
 
     @abstractmethod
