@@ -1,0 +1,37 @@
+"""Template filters that every app's pages use."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+SOON_DAYS = 30  # an expiry nearer than this wants attention
+
+
+@register.filter
+def hex_pairs(value: str | None) -> SafeString:
+    """Returns "abcd" as AB:CD with a place to break the line after every colon."""
+    text = (value or "").upper()
+    pairs = [text[at : at + 2] for at in range(0, len(text), 2)]
+    return format_html_join(mark_safe(":<wbr>"), "{}", ((pair,) for pair in pairs))  # noqa: S308
+
+
+@register.filter
+def days_left(value: datetime | None) -> int | None:
+    """Returns how many whole days remain until `value`: negative when it is past."""
+    return None if value is None else (value - timezone.now()).days
+
+
+@register.filter
+def expiry_tone(value: datetime | None) -> str:
+    """Returns the tone in which an expiry is told: ok, warning, error, or unknown without one."""
+    days = days_left(value)
+    if days is None:
+        return "unknown"
+    return "error" if days < 0 else "warning" if days < SOON_DAYS else "ok"
