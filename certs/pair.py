@@ -5,7 +5,6 @@ The rules are those of the server (docs/xmail.md): PEM only, no passphrase, LF o
 text before the PEM allowed, the leaf first in a chain.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,23 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+from certs.certificate_text import certificate_text
+from certs.facts import CertificateFacts, chain_facts, spki
+
+__all__ = [
+    "CertificateFacts",
+    "PairError",
+    "PairState",
+    "StateCode",
+    "check",
+    "facts",
+    "fingerprint_sha256",
+    "load_certificates",
+    "load_key",
+    "matches",
+    "text",
+]
 
 StateCode = Literal[
     "ok",
@@ -109,7 +125,7 @@ def matches(key_pem: bytes, certificate_pem: bytes) -> bool:
         key, leaf = load_key(key_pem), load_certificates(certificate_pem)[0]
     except PairError:
         return False
-    return _spki(key.public_key()) == _spki(leaf.public_key())
+    return spki(key.public_key()) == spki(leaf.public_key())
 
 
 def fingerprint_sha256(pem: bytes) -> str:
@@ -123,7 +139,7 @@ def check(key_pem: bytes | None, certificate_pem: bytes | None) -> PairState:
     certificate_code, chain = _check_certificate(certificate_pem)
     matching = None
     if public_key is not None and chain:
-        matching = _spki(public_key) == _spki(chain[0].public_key())
+        matching = spki(public_key) == spki(chain[0].public_key())
     return PairState(
         code=_pair_code(key_code, certificate_code, matching),
         key=key_code,
@@ -136,9 +152,24 @@ def check(key_pem: bytes | None, certificate_pem: bytes | None) -> PairState:
     )
 
 
-def spki_sha256(certificate: x509.Certificate) -> str:
-    """SHA-256 of the public key as it stands in the certificate, in lower-case hexadecimal."""
-    return hashlib.sha256(_spki(certificate.public_key())).hexdigest()
+def facts(pem: bytes) -> CertificateFacts:
+    """What the leaf certificate says; raises `PairError` when there is none to be read."""
+    try:
+        return chain_facts(load_certificates(pem))
+    except PairError:
+        raise
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PairError("bad_certificate") from error
+
+
+def text(pem: bytes) -> str:
+    """Every certificate of the file in the layout of `openssl x509 -text`; raises `PairError`."""
+    try:
+        return "\n".join(map(certificate_text, load_certificates(pem)))
+    except PairError:
+        raise
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PairError("bad_certificate") from error
 
 
 def _blocks(pem: bytes, labels: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
@@ -163,7 +194,7 @@ def _check_key(pem: bytes | None) -> tuple[StateCode, PublicKeyTypes | None]:
         | ed448.Ed448PublicKey,
     ):
         return "bad_key", None  # DSA, Diffie-Hellman: no TLS 1.2 or 1.3 suite uses them
-    return ("weak_key" if is_weak(public_key) else "ok"), public_key
+    return ("weak_key" if _is_weak(public_key) else "ok"), public_key
 
 
 def _check_certificate(pem: bytes | None) -> tuple[StateCode, list[x509.Certificate]]:
@@ -173,12 +204,12 @@ def _check_certificate(pem: bytes | None) -> tuple[StateCode, list[x509.Certific
         chain = load_certificates(pem)
     except PairError as error:
         return error.code, []
-    if is_weak(chain[0].public_key()):
+    if _is_weak(chain[0].public_key()):
         return "weak_key", chain
     return ("weak_signature" if _weakly_signed(chain[0]) else "ok"), chain
 
 
-def is_weak(key: PublicKeyTypes) -> bool:
+def _is_weak(key: PublicKeyTypes) -> bool:
     """Whether OpenSSL 3 refuses to serve a key of this size."""
     if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
         return key.key_size < MIN_RSA_BITS
@@ -207,9 +238,3 @@ def _pair_code(key: StateCode, certificate: StateCode, matching: bool | None) ->
     if matching is False:
         return "mismatch"
     return certificate if key == "ok" else key
-
-
-def _spki(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
