@@ -23,7 +23,7 @@ dev:
 	@PYTHON='$(PYTHON)' requirements/install.sh dev
 	@$(MAKE) --no-print-directory translations
 
-translations: $(PO:.po=.mo)
+translations: $(PO:.po=.mo) ; @:
 
 %.mo: %.po
 	@$(BIN)/python -m babel.messages.frontend --quiet compile --input-file=$< --output-file=$@ --locale=$(notdir $(patsubst %/LC_MESSAGES/,%,$(dir $<)))

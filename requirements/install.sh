@@ -40,7 +40,8 @@ for have in "$lock" dev; do
 done
 rm -f .venv/base.lock .venv/dev.lock
 echo "setup: installing the locked packages of requirements/$lock.txt"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-    --require-hashes --requirement "requirements/$lock.txt" ||
+# Wheels alone: a package that wants a compiler here is better refused in one line.
+.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+    --only-binary=:all: --require-hashes --requirement "requirements/$lock.txt" ||
     fail "pip could not install requirements/$lock.txt, for the reason above; then run this again."
 cp "requirements/$lock.txt" ".venv/$lock.lock"
