@@ -12,7 +12,7 @@ import ipaddress
 import re
 from abc import ABC, abstractmethod
 from base64 import b64decode
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -36,6 +36,10 @@ class TransportError(Exception):
         super().__init__(str(message))
         self.message = message
         self.permanent = permanent
+
+
+class ChannelUnusable(TransportError):
+    """The host answers, but its secure channel needs the very pair that is missing or broken."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class File:
 
 
 Listing = list[FileInfo]
+Ready = Callable[[], Awaitable[None]]
 
 
 class Transport(ABC):
@@ -149,12 +154,15 @@ class Transport(ABC):
         """The files in a directory whose name matches the shell pattern; [] without it."""
 
     @abstractmethod
-    async def replace_all(self, files: Sequence[File], token: str) -> None:
+    async def replace_all(
+        self, files: Sequence[File], token: str, *, ready: Ready | None = None
+    ) -> None:
         """Replace the files by new ones in the order given, as close to at once as can be.
 
         Nothing is replaced before every file is safely stored on the host. `token` names the
         staged files of this run; those that another run left are deleted first, so that a run
-        which was given up cannot replace anything any more.
+        which was given up cannot replace anything any more. `ready` is awaited when everything
+        is staged, just before the first file is replaced; what it raises ends the run on the spot.
         """
 
     @abstractmethod

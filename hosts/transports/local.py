@@ -11,7 +11,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +23,7 @@ from hosts.transports.base import (
     File,
     FileInfo,
     Listing,
+    Ready,
     Target,
     Transport,
     TransportError,
@@ -33,6 +34,8 @@ from hosts.transports.base import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Staged = list[tuple[str, File]]
 
 POSIX = os.name == "posix"
 PRIVATE, PUBLIC = 0o600, 0o644
@@ -90,9 +93,15 @@ class LocalTransport(Transport):
     async def list(self, path: str, pattern: str) -> Listing:
         return await asyncio.to_thread(self._list, path, pattern)
 
-    async def replace_all(self, files: Sequence[File], token: str) -> None:
+    async def replace_all(
+        self, files: Sequence[File], token: str, *, ready: Ready | None = None
+    ) -> None:
         check_token(token)
-        await asyncio.to_thread(self._replace_all, files, token)
+        staged = [(stage_name(check_path(file.path), token), file) for file in files]
+        await asyncio.to_thread(self._undone_on_error, self._stage_all, staged)
+        if ready is not None:
+            await ready()
+        await asyncio.to_thread(self._undone_on_error, self._switch_all, staged)
 
     async def remove(self, paths: Iterable[str]) -> None:
         await asyncio.to_thread(self._remove, [check_path(path) for path in paths])
@@ -204,35 +213,38 @@ class LocalTransport(Transport):
                         listing.append(_file_info(name, found))
         return listing
 
-    def _replace_all(self, files: Sequence[File], token: str) -> None:
-        staged: list[tuple[str, str]] = []
+    def _undone_on_error(self, work: Callable[[Staged], None], staged: Staged) -> None:
         try:
-            owner = self._prepare_sslconf()
-            for file in files:
-                staging = stage_name(check_path(file.path), token)
-                with _named(file.path):
-                    replaced = self._lstat(file.path)
-                    if replaced and stat.S_ISDIR(replaced.st_mode):
-                        message = Message("transport.not_a_file", {"path": file.path})
-                        raise TransportError(message, permanent=True)
-                    keep = replaced if replaced and stat.S_ISREG(replaced.st_mode) else owner
-                    staged.append((staging, file.path))
-                    self._stage(file, staging, keep)
-            for staging, path in staged:
-                with _named(path):
-                    source, source_at = self._at(staging, "src_dir_fd")
-                    target, target_at = self._at(path, "dst_dir_fd")
-                    try:
-                        os.replace(source, target, **source_at, **target_at)
-                    except FileNotFoundError:
-                        message = Message("transport.superseded", {"path": path})
-                        raise TransportError(message, permanent=True) from None
-        except BaseException:
+            work(staged)
+        except TransportError:
             for staging, _ in staged:
                 with suppress(OSError, TransportError):
                     self._unlink(staging)
             raise
-        self._sync_directories()
+
+    def _stage_all(self, staged: Staged) -> None:
+        owner = self._prepare_sslconf()
+        for staging, file in staged:
+            with _named(file.path):
+                replaced = self._lstat(file.path)
+                if replaced and stat.S_ISDIR(replaced.st_mode):
+                    message = Message("transport.not_a_file", {"path": file.path})
+                    raise TransportError(message, permanent=True)
+                keep = replaced if replaced and stat.S_ISREG(replaced.st_mode) else owner
+                self._stage(file, staging, keep)
+        self._sync(SSLCONF)
+
+    def _switch_all(self, staged: Staged) -> None:
+        for staging, file in staged:
+            with _named(file.path):
+                source, source_at = self._at(staging, "src_dir_fd")
+                target, target_at = self._at(file.path, "dst_dir_fd")
+                try:
+                    os.replace(source, target, **source_at, **target_at)
+                except FileNotFoundError:
+                    message = Message("transport.superseded", {"path": file.path})
+                    raise TransportError(message, permanent=True) from None
+        self._sync("", SSLCONF)
 
     def _prepare_sslconf(self) -> os.stat_result:
         """Have a directory to stage in, without the files that other runs left there."""
@@ -268,7 +280,7 @@ class LocalTransport(Transport):
         for path in paths:
             with _named(path):
                 self._unlink(path)
-        self._sync_directories()
+        self._sync(*{path.rpartition("/")[0] for path in paths})
 
     def _unlink(self, path: str) -> None:
         with suppress(FileNotFoundError):
@@ -287,10 +299,11 @@ class LocalTransport(Transport):
             finally:
                 os.close(fd)
 
-    def _sync_directories(self) -> None:
-        for path, fd in self._directories.items():
-            with _named(path or self.target.mailroot):
-                os.fsync(fd)
+    def _sync(self, *directories: str) -> None:
+        for path in directories:
+            if path in self._directories:
+                with _named(path or self.target.mailroot):
+                    os.fsync(self._directories[path])
 
 
 def _give(fd: int, owner: os.stat_result, path: str) -> None:
