@@ -1,0 +1,247 @@
+"""What an endpoint really serves: one protocol dialogue up to a completed TLS handshake.
+
+Only a completed handshake proves anything (docs/xmail.md): an XMail whose pair is unusable still
+offers STARTTLS, says that it is ready, and only then drops the connection. The certificate is not
+verified but reported, to be compared by its fingerprint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import socket
+import ssl
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from cryptography import x509
+
+from hosts.messages import Message
+from hosts.probe_dialogue import Channel, Failure, talk
+
+DEFAULT_PORTS: Mapping[str, int] = {
+    "smtp": 25,
+    "submission": 0,  # 587 where a team uses it
+    "smtps": 465,
+    "pop3": 110,
+    "pop3s": 995,
+    "ctrls": 6018,
+}
+ENDPOINT_NAMES = tuple(DEFAULT_PORTS)
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A TLS service of a host; port 0 means that it is switched off here."""
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True)
+class EndpointResult:
+    """What one probe met.
+
+    `ok` says that a TLS handshake was completed with an XMail; `stage` is where it ended: connect,
+    banner, command, handshake or done. `sha256` is the fingerprint of the leaf served, also where
+    the endpoint failed after it had shown it.
+    """
+
+    name: str
+    port: int
+    ok: bool
+    stage: str
+    message: Message
+    sha256: str = ""
+    chain: tuple[bytes, ...] = field(default=(), repr=False)  # DER, leaf first
+    subject: str = ""
+    names: tuple[str, ...] = ()
+    not_after: str = ""
+    tls_version: str = ""
+    cipher: str = ""
+    xmail_version: str = ""
+    elapsed_ms: int = 0
+
+    @property
+    def reachable(self) -> bool:
+        """Whether something accepted the connection."""
+        return self.stage != "connect"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object for the history, without the certificates themselves."""
+        return {
+            "name": self.name,
+            "port": self.port,
+            "ok": self.ok,
+            "stage": self.stage,
+            "message": self.message.to_json(),
+            "sha256": self.sha256,
+            "subject": self.subject,
+            "names": list(self.names),
+            "not_after": self.not_after,
+            "tls_version": self.tls_version,
+            "cipher": self.cipher,
+            "xmail_version": self.xmail_version,
+            "elapsed_ms": self.elapsed_ms,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> EndpointResult:
+        """What `to_json` wrote; the chain is empty."""
+        values = dict(raw)
+        values["message"] = Message.from_json(values["message"])
+        values["names"] = tuple(values["names"])
+        return cls(**values)
+
+
+async def probe_all(
+    address: str,
+    endpoints: Iterable[Endpoint],
+    timeout_s: float = TIMEOUT_S,
+    server_name: str | None = None,
+) -> list[EndpointResult]:
+    """Probes every endpoint at once; the results come in the order given. Never raises."""
+    probes = (probe(address, endpoint, timeout_s, server_name) for endpoint in endpoints)
+    return await asyncio.gather(*probes)
+
+
+async def probe(
+    address: str,
+    endpoint: Endpoint,
+    timeout_s: float = TIMEOUT_S,
+    server_name: str | None = None,
+) -> EndpointResult:
+    """Talks to one endpoint; never raises.
+
+    Each step has `timeout_s`, and all of them together twice that. `address` should be the address
+    that was checked, so that no name is resolved again here.
+    """
+    started = time.perf_counter()
+    channel = Channel(timeout_s)
+    try:
+        if endpoint.port == 0:
+            raise Failure("connect", Message("probe.off"))
+        await _connect(channel, address, endpoint.port)
+        message = await talk(channel, endpoint.name, _context(), server_name)
+        ok, stage = True, "done"
+    except Failure as failure:
+        ok, stage, message = False, failure.stage, failure.message
+    finally:
+        channel.close()
+    return EndpointResult(
+        name=endpoint.name,
+        port=endpoint.port,
+        ok=ok,
+        stage=stage,
+        message=message,
+        elapsed_ms=round((time.perf_counter() - started) * 1000),
+        xmail_version=channel.xmail_version,
+        **_served(channel),
+    )
+
+
+async def _connect(channel: Channel, address: str, port: int) -> None:
+    where: dict[str, str | int] = {"address": address, "port": port}
+    try:
+        async with channel.step():
+            candidates = await _resolve(address, port)
+            for number, (family, sockaddr) in enumerate(candidates, start=1):
+                try:
+                    await channel.connect(family, sockaddr)
+                    return
+                except OSError:
+                    if number == len(candidates):
+                        raise
+    except TimeoutError:
+        raise Failure("connect", Message("probe.no_answer", where)) from None
+    except ConnectionRefusedError:
+        raise Failure("connect", Message("probe.refused", where)) from None
+    except (socket.gaierror, UnicodeError):
+        raise Failure("connect", Message("probe.unresolved", {"address": address})) from None
+    except (OSError, ValueError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Failure(
+            "connect", Message("probe.unreachable", {**where, "reason": reason})
+        ) from None
+
+
+async def _resolve(address: str, port: int) -> Sequence[tuple[int, tuple[Any, ...]]]:
+    try:
+        version = ip_address(address).version
+    except ValueError:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+        return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+    return [(socket.AF_INET if version == 4 else socket.AF_INET6, (address, port))]
+
+
+@functools.cache
+def _context() -> ssl.SSLContext:
+    """The context of every probe: accepts whatever is served, so that it can be reported.
+
+    Old XMail builds on Windows may know nothing newer than TLS 1.0.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
+
+
+def _served(channel: Channel) -> dict[str, Any]:
+    """The fields of a result that come from the handshake, if there was one."""
+    tls = channel.tls
+    chain = served_chain(tls) if tls is not None else ()
+    if tls is None or not chain:
+        return {}
+    cipher = tls.cipher()
+    return {
+        "sha256": fingerprint(chain[0]),
+        "chain": chain,
+        "tls_version": tls.version() or "",
+        "cipher": cipher[0] if cipher else "",
+        **_described(chain[0]),
+    }
+
+
+def served_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The certificates that the peer showed, as DER, leaf first; Python < 3.13 tells the leaf."""
+    if whole := getattr(tls, "get_unverified_chain", None):
+        return tuple(whole())
+    leaf = tls.getpeercert(binary_form=True)
+    return (leaf,) if leaf else ()
+
+
+def fingerprint(der: bytes) -> str:
+    """SHA-256 as lower-case hexadecimal, without colons."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def _described(der: bytes) -> dict[str, Any]:
+    try:
+        leaf = x509.load_der_x509_certificate(der)
+        return {
+            "subject": leaf.subject.rfc4514_string(),
+            "names": _names(leaf),
+            "not_after": leaf.not_valid_after_utc.isoformat(),
+        }
+    except ValueError:
+        return {}
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    try:
+        san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return ()
+    addresses = san.get_values_for_type(x509.IPAddress)
+    return (*san.get_values_for_type(x509.DNSName), *map(str, addresses))
