@@ -1,0 +1,308 @@
+"""What is known about mail clients: which notes fit a certificate, and how a table shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+from certs.models import ClientNote, NoteSnapshot
+from certs.models.client_note import SIGNS, CertificateKind, Mark, Protocol, Security
+
+if TYPE_CHECKING:
+    from certs.pair import CertificateFacts
+
+__all__ = [
+    "DEFAULT_KIND",
+    "GENERAL_KINDS",
+    "Row",
+    "Settings",
+    "Table",
+    "kinds_of",
+    "notes_for",
+    "notes_in",
+    "notes_of_kinds",
+    "settings_of",
+    "snapshot_for",
+    "tables",
+]
+
+DEFAULT_KIND = CertificateKind.SELF_SIGNED_SAN  # what this portal makes unless told otherwise
+GENERAL_KINDS = (CertificateKind.ANY, CertificateKind.SELF_SIGNED)
+SELF_SIGNED_KINDS = frozenset(
+    {
+        CertificateKind.SELF_SIGNED_SAN,
+        CertificateKind.SANCA,
+        CertificateKind.NOSAN,
+        CertificateKind.ECDSA,
+        CertificateKind.RSA_4096,
+        CertificateKind.RSA_1024,
+        CertificateKind.RSA_1024_SECLEVEL1,
+    }
+)
+
+# What a snapshot keeps: all that a reader of the note is told. The single runs stay with the note.
+SNAPSHOT_FIELDS = (
+    "key",
+    "client",
+    "client_ja",
+    "client_slug",
+    "version",
+    "version_ja",
+    "os",
+    "protocol",
+    "security",
+    "certificate_kind",
+    "mark",
+    "remark_en",
+    "remark_ja",
+    "setting_en",
+    "setting_ja",
+    "source",
+    "source_detail",
+    "measured_on",
+    "historical",
+    "position",
+)
+
+
+# --- Which notes fit a certificate ------------------------------------------------------------
+
+
+def kinds_of(
+    facts: CertificateFacts, *, host_names: Iterable[str] = (), now: datetime | None = None
+) -> tuple[str, ...]:
+    """Returns the kinds of certificate that this one is, what troubles clients first.
+
+    `host_names` are the names by which clients reach the servers; without them nobody can say
+    whether the certificate's names fit.
+    """
+    kinds: list[str] = []
+    rsa = facts.key_label.startswith("RSA ")
+    if rsa and facts.key_size < 2048:
+        kinds += [CertificateKind.RSA_1024, CertificateKind.RSA_1024_SECLEVEL1]
+    if facts.not_after < (now or datetime.now(UTC)):
+        kinds.append(CertificateKind.EXPIRED)
+    if not _has_san(facts):
+        kinds.append(CertificateKind.NOSAN)
+    elif any(not covers(facts.names, name) for name in host_names):
+        kinds.append(CertificateKind.MISMATCH)
+    if facts.self_signed and facts.is_ca:
+        kinds.append(CertificateKind.SANCA)
+    if not facts.self_signed:
+        kinds.append(CertificateKind.PRIVATE_CA)
+    elif facts.key_label.startswith("EC "):
+        kinds.append(CertificateKind.ECDSA)
+    elif rsa and facts.key_size >= 4096:
+        kinds.append(CertificateKind.RSA_4096)
+    elif rsa and not kinds:
+        kinds.append(CertificateKind.SELF_SIGNED_SAN)
+    return tuple(kinds)
+
+
+def _has_san(facts: CertificateFacts) -> bool:
+    """True if clients find a host name where they look for it; the common name does not count."""
+    return any(
+        extension.title == "X509v3 Subject Alternative Name"
+        and ("DNS:" in extension.text or "IP Address:" in extension.text)
+        for extension in facts.extensions
+    )
+
+
+def covers(names: Iterable[str], host: str) -> bool:
+    """True if one of the certificate's names fits the host (RFC 6125: `*` is one whole label)."""
+    host = host.rstrip(".").lower()
+    for name in names:
+        pattern = name.rstrip(".").lower()
+        if pattern == host:
+            return True
+        if pattern.startswith("*.") and host.partition(".")[2] == pattern[2:]:
+            return True
+    return False
+
+
+def notes_of_kinds(
+    kinds: Iterable[str], *, self_signed: bool = False
+) -> models.QuerySet[ClientNote]:
+    """Returns the notes about these kinds and the general notes that include them."""
+    wanted = {*kinds, CertificateKind.ANY}
+    if self_signed or wanted & SELF_SIGNED_KINDS:
+        wanted.add(CertificateKind.SELF_SIGNED)
+    return ClientNote.objects.filter(certificate_kind__in=wanted)
+
+
+def notes_for(
+    facts: CertificateFacts, *, host_names: Iterable[str] = (), now: datetime | None = None
+) -> models.QuerySet[ClientNote]:
+    """Returns every note that applies to the certificate, the historical ones flagged as such."""
+    kinds = kinds_of(facts, host_names=host_names, now=now)
+    return notes_of_kinds(kinds, self_signed=facts.self_signed)
+
+
+# --- Notes kept with history ------------------------------------------------------------------
+
+
+def snapshot_for(
+    facts: CertificateFacts | None,
+    *,
+    host_names: Iterable[str] = (),
+    now: datetime | None = None,
+) -> NoteSnapshot:
+    """Returns the copy of the notes that apply to the certificate now; equal copies are one row.
+
+    Without facts (nothing readable is installed) the copy is empty.
+    """
+    content: dict[str, Any] = {"kinds": [], "notes": []}
+    if facts is not None:
+        content["kinds"] = list(kinds_of(facts, host_names=host_names, now=now))
+        notes = notes_for(facts, host_names=host_names, now=now).values(*SNAPSHOT_FIELDS)
+        content["notes"] = [_plain(note) for note in notes]
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    snapshot, _ = NoteSnapshot.objects.get_or_create(
+        sha256=hashlib.sha256(text.encode()).hexdigest(), defaults={"content": content}
+    )
+    return snapshot
+
+
+def notes_in(snapshot: NoteSnapshot) -> list[ClientNote]:
+    """Returns the notes of a snapshot as they were, as rows that are not in the database."""
+    fields = set(SNAPSHOT_FIELDS)
+    return [
+        ClientNote(**{name: value for name, value in note.items() if name in fields})
+        for note in snapshot.content["notes"]
+    ]
+
+
+def _plain(note: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, date) else value
+        for name, value in note.items()
+    }
+
+
+# --- The table form of the original page ------------------------------------------------------
+
+
+@dataclass
+class Entry:
+    """One mark in a cell and what it holds for; `security` is empty when it holds for both."""
+
+    mark: str
+    remark: str
+    securities: set[str] = field(default_factory=set)
+
+    @property
+    def sign(self) -> str:
+        return SIGNS[self.mark]
+
+    @property
+    def mark_text(self) -> str:
+        return str(Mark(self.mark).label)
+
+    @property
+    def security(self) -> str:
+        both = {Security.STARTTLS, Security.IMPLICIT} <= self.securities
+        if both or Security.ANY in self.securities:
+            return ""
+        return str(Security(next(iter(self.securities))).label)
+
+
+@dataclass
+class Row:
+    """One client: its marks for sending and for receiving."""
+
+    client_slug: str
+    client_name: str
+    version: str
+    kind: str
+    cells: dict[str, list[Entry]] = field(default_factory=lambda: {p: [] for p in Protocol.values})
+
+    @property
+    def kind_text(self) -> str:
+        return str(CertificateKind(self.kind).label)
+
+    @property
+    def smtp(self) -> list[Entry]:
+        return self.cells[Protocol.SMTP]
+
+    @property
+    def pop3(self) -> list[Entry]:
+        return self.cells[Protocol.POP3]
+
+    def add(self, note: ClientNote) -> None:
+        cell = self.cells[note.protocol]
+        for entry in cell:
+            if (entry.mark, entry.remark) == (note.mark, note.remark):
+                entry.securities.add(note.security)
+                return
+        cell.append(Entry(note.mark, note.remark, {note.security}))
+
+
+@dataclass
+class Table:
+    """All clients on one operating system."""
+
+    os: str
+    historical: bool
+    rows: list[Row] = field(default_factory=list)
+
+
+def tables(notes: Iterable[ClientNote], *, by_kind: bool = False) -> list[Table]:
+    """Returns one table an operating system, in the order of the notes, the current ones first.
+
+    With `by_kind` every kind of certificate has a row of its own; else the notes are taken to be
+    about one certificate and share a row.
+    """
+    found: dict[tuple[bool, str], Table] = {}
+    rows: dict[tuple[object, ...], Row] = {}
+    for note in notes:
+        place = (note.historical, note.os)
+        kind = note.certificate_kind if by_kind else ""
+        table = found.setdefault(place, Table(note.os, note.historical))
+        key = (*place, note.client_slug, note.version, kind)
+        if key not in rows:
+            rows[key] = Row(note.client_slug, note.client_name, note.version_text, kind)
+            table.rows.append(rows[key])
+        rows[key].add(note)
+    return sorted(found.values(), key=lambda table: table.historical)
+
+
+# --- What to set in one client ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to set in one client for one protocol with the certificate made by default."""
+
+    protocol: Protocol
+    entries: list[Entry]
+    lines: list[str]
+    starttls: bool  # it works over STARTTLS/STLS too
+
+    @property
+    def usable(self) -> bool:
+        return any(entry.mark in (Mark.GOOD, Mark.PARTIAL) for entry in self.entries)
+
+
+def settings_of(notes: Iterable[ClientNote]) -> list[Settings]:
+    """Returns what to set in the client that all of these notes are about, sending first."""
+    wanted = [note for note in notes if note.certificate_kind in (DEFAULT_KIND, *GENERAL_KINDS)]
+    found = []
+    for protocol in Protocol:
+        row = Row("", "", "", "")
+        lines: dict[str, None] = {}
+        working = set()
+        for note in wanted:
+            if note.protocol == protocol:
+                row.add(note)
+                lines.update(dict.fromkeys(note.setting.splitlines()))
+                if note.mark in (Mark.GOOD, Mark.PARTIAL):
+                    working.add(note.security)
+        starttls = bool(working & {Security.STARTTLS, Security.ANY})
+        found.append(Settings(protocol, row.cells[protocol], list(lines), starttls))
+    return found
