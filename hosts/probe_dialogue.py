@@ -35,6 +35,7 @@ _SWITCH = {"smtp": "EnableSMTP-TLS", "pop3": "EnablePOP3-TLS"}
 _SWITCHED_OFF = {"smtp": "454 TLS not available", "pop3": "-ERR Command disabled"}
 _FAREWELL = {"smtp": "QUIT", "pop3": "QUIT", "ctrl": ""}  # CTRL knows none before a log-in
 _REFUSAL = {"smtp": ("4", "5"), "pop3": ("-ERR",), "ctrl": ("-",)}
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _XMAIL = re.compile(r"XMail(?:[ /](?P<version>[0-9][\w.+-]*))?", re.IGNORECASE)
 
 
@@ -99,6 +100,7 @@ class Channel:
 
     async def handshake(self, context: ssl.SSLContext, server_name: str | None) -> None:
         """TLS from here on."""
+        self._buffer = b""  # what came in clear must not pass for an answer inside TLS
         tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:
             try:
@@ -227,9 +229,6 @@ async def _handshake(
         raise Failure("handshake", Message(code, {"reason": reason})) from None
     except (OSError, ValueError) as error:
         raise Failure("handshake", Message("probe.tls_failed", {"reason": str(error)})) from None
-
-
-_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"})  # fmt: skip
 
 
 async def _greeting_inside(channel: Channel, protocol: str) -> Message:
