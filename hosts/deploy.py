@@ -1,0 +1,268 @@
+"""Deployments: requested here as rows, rung by messages, and settled when every host is done.
+
+Rows are the truth and a message is only a doorbell (docs/decisions.md): whatever is lost, the
+sweep rings again. What a worker then does with the rows is in hosts/ledger.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils import timezone
+
+from certs.models import Pair
+from certs.models.lease import free, unrung
+from hosts.messages import Message
+from hosts.models import Deployment, Host, Installation
+from xmailadmin import audit, celery
+
+if TYPE_CHECKING:
+    from xmailadmin.models import User
+
+__all__ = [
+    "CHUNK",
+    "NothingToRollBack",
+    "create_deployment",
+    "ready",
+    "ring",
+    "rollback_deployment",
+    "rollback_host",
+    "settle",
+    "sweep",
+    "undoable",
+]
+
+CHUNK = 50  # hosts a message
+SWEEP_CHUNKS = 20  # messages a sweep
+Status = Installation.Status
+
+
+class NothingToRollBack(Exception):
+    """There is no earlier pair to go back to; `message` says why and what can be done."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(str(message))
+        self.message = message
+
+
+def create_deployment(
+    pair: Pair,
+    hosts: Iterable[Host],
+    *,
+    by: HttpRequest | User | None,
+    place_only: bool = False,
+    first: Host | None = None,
+    stop_after: int = 0,
+) -> Deployment:
+    """Returns the new deployment of `pair`, with one queued installation a host.
+
+    It waits by itself for a pair that is still being made. `first` goes alone and must succeed
+    before the others begin; after `stop_after` failures (0: never) the rest is cancelled.
+    """
+    deployment = Deployment(
+        kind=Deployment.Kind.PLACE if place_only else Deployment.Kind.INSTALL,
+        pair=pair,
+        stop_after=stop_after,
+    )
+    return _save(deployment, [(host, pair) for host in hosts], by, first)
+
+
+def rollback_host(host: Host, *, by: HttpRequest | User | None, remove: bool = False) -> Deployment:
+    """Returns a new deployment that puts back what `host` held before its last change.
+
+    Raises NothingToRollBack if nothing was changed, or if there was no pair before and `remove`
+    does not ask to take the pair away again.
+    """
+    undone = undoable(host)
+    if undone is None:
+        raise NothingToRollBack(Message("rollback.nothing", {"host": host.name}))
+    _check_earlier(undone, remove)
+    deployment = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=undone.deployment)
+    return _save(deployment, [(host, undone.previous_pair)], by)
+
+
+def rollback_deployment(
+    deployment: Deployment, *, by: HttpRequest | User | None, remove: bool = False
+) -> Deployment:
+    """Returns a new deployment that undoes `deployment` on every host that it changed last.
+
+    Hosts that something else changed since keep what they have. Raises NothingToRollBack if no
+    host is left.
+    """
+    chosen: list[tuple[Host, Pair | None]] = []
+    refusal = Message("rollback.nothing_left", {"deployment": deployment.pk})
+    changed = deployment.installations.filter(
+        status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False
+    )
+    for row in changed.select_related("host", "previous_pair").order_by("pk"):
+        host = row.host
+        assert host is not None  # noqa: S101  filtered above
+        latest = undoable(host)
+        if latest is None or latest.pk != row.pk:
+            continue
+        try:
+            _check_earlier(row, remove)
+        except NothingToRollBack as error:
+            refusal = error.message
+            continue
+        chosen.append((host, row.previous_pair))
+    if not chosen:
+        raise NothingToRollBack(refusal)
+    again = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=deployment)
+    return _save(again, chosen, by)
+
+
+def undoable(host: Host) -> Installation | None:
+    """Returns the installation that a roll back of `host` would undo, or None.
+
+    Rolling back again goes one step further back: each earlier roll back has undone one change.
+    """
+    undone = 0
+    changes = host.installations.filter(
+        status__in=(Status.INSTALLED, Status.REMOVED)
+    ).select_related("deployment", "previous_pair")
+    for row in changes.order_by("-pk").iterator(chunk_size=50):
+        if row.deployment.kind == Deployment.Kind.ROLLBACK:
+            undone += 1
+        elif undone:
+            undone -= 1
+        else:
+            return row
+    return None
+
+
+def _check_earlier(undone: Installation, remove: bool) -> None:
+    earlier = undone.previous_pair
+    if earlier is None and not remove:
+        raise NothingToRollBack(Message("rollback.first", {"host": undone.host_name}))
+    if earlier is not None and not earlier.usable:
+        raise NothingToRollBack(
+            Message("rollback.unusable", {"host": undone.host_name, "pair": earlier.pk})
+        )
+
+
+def _save(
+    deployment: Deployment,
+    rows: Sequence[tuple[Host, Pair | None]],
+    by: HttpRequest | User | None,
+    first: Host | None = None,
+) -> Deployment:
+    user = by.user if isinstance(by, HttpRequest) else by
+    with transaction.atomic():
+        if user is not None and user.is_authenticated:
+            deployment.created_by = user
+            deployment.created_by_name = user.get_username()
+        else:
+            deployment.created_by_name = audit.SYSTEM
+        deployment.save()
+        Installation.objects.bulk_create(
+            [
+                Installation(
+                    deployment=deployment,
+                    host=host,
+                    host_name=host.name,
+                    host_place=_place(host),
+                    pair=pair,
+                    wave=0 if first is not None and host.pk == first.pk else 1,
+                )
+                for host, pair in rows
+            ],
+            batch_size=500,
+        )
+        audit.record(
+            by, f"deployment.{deployment.kind.lower()}", deployment,
+            pair=deployment.pair_id, hosts=len(rows),
+        )  # fmt: skip
+        ids = list(deployment.installations.order_by("pk").values_list("pk", flat=True))
+        transaction.on_commit(lambda: ring(ids, deployment))
+    return deployment
+
+
+def _place(host: Host) -> str:
+    if host.transport == Host.Transport.LOCAL:
+        return host.mailroot
+    return f"{host.transport}://{host.address}/{host.mailroot.lstrip('/')}"
+
+
+def ready() -> QuerySet[Installation]:
+    """Returns the installations that a worker may claim now.
+
+    Unfinished and held by nobody; the pair made; nothing older waiting for the same host, so that
+    each host gets its deployments in the order they were asked for; the earlier wave done.
+    """
+    unfinished = Installation.objects.filter(status__in=Installation.UNFINISHED).order_by()
+    older = unfinished.filter(host=OuterRef("host"), pk__lt=OuterRef("pk"))
+    wave = unfinished.filter(deployment=OuterRef("deployment"), wave__lt=OuterRef("wave"))
+    return unfinished.filter(
+        free(),
+        Q(pair=None) | Q(pair__status=Pair.Status.ISSUED),
+        ~Exists(older),
+        ~Exists(wave),
+        host__isnull=False,
+    )
+
+
+def ring(ids: Sequence[int], deployment: Deployment) -> None:
+    """Sends one message per chunk of installations. A broker that is away is no error: the sweep
+    rings again when it is back."""
+    # Hosts that may be cancelled by a failure elsewhere are begun by one worker alone.
+    size = len(ids) or 1 if deployment.stop_after else CHUNK
+    for start in range(0, len(ids), size):
+        chunk = ids[start : start + size]
+        Installation.objects.filter(pk__in=chunk).update(rung_at=Now())
+        if not celery.ring("hosts.tasks.install_hosts", list(chunk)):
+            Installation.objects.filter(pk__in=ids).update(rung_at=None)
+            return
+
+
+def settle(deployments: QuerySet[Deployment]) -> None:
+    """Cancels what must not begin any more and marks as finished what has no host left to do."""
+    for deployment in deployments.filter(finished_at=None).select_related("pair"):
+        waiting = deployment.installations.filter(status=Status.QUEUED)
+        waiting.filter(host=None).update(**_final(Status.CANCELLED, "deploy.host_deleted"))
+        failures = deployment.installations.filter(status__in=Installation.BAD)
+        if deployment.pair is not None and deployment.pair.status == Pair.Status.FAILED:
+            waiting.update(**_final(Status.FAILED, "deploy.pair_failed"))
+        elif failures.filter(wave=0).exists():
+            waiting.update(**_final(Status.CANCELLED, "deploy.first_failed"))
+        elif deployment.stop_after and failures.count() >= deployment.stop_after:
+            waiting.update(**_final(Status.CANCELLED, "deploy.stopped"))
+        if not deployment.installations.filter(status__in=Installation.UNFINISHED).exists():
+            Deployment.objects.filter(pk=deployment.pk, finished_at=None).update(
+                finished_at=timezone.now()
+            )
+
+
+def _final(status: Status, code: str) -> dict[str, object]:
+    return {
+        "status": status,
+        "message": Message(code).to_json(),
+        "finished_at": timezone.now(),
+        "token": "",
+        "lease_until": None,
+    }
+
+
+def sweep() -> None:
+    """Rings for everything that is waiting and that nobody works on or was rung for lately."""
+    pairs = Pair.objects.filter(
+        free(), unrung(), status__in=(Pair.Status.QUEUED, Pair.Status.ISSUING)
+    )
+    for pair_id in list(pairs.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+        Pair.objects.filter(pk=pair_id).update(rung_at=Now())
+        if not celery.ring("certs.tasks.make_pair", pair_id):
+            Pair.objects.filter(pk=pair_id).update(rung_at=None)
+            return
+    settle(Deployment.objects.all())
+    waiting = ready().filter(unrung()).order_by("deployment_id", "pk")
+    found = waiting.values_list("deployment_id", "pk")[: CHUNK * SWEEP_CHUNKS]
+    by_deployment: dict[int, list[int]] = {}
+    for deployment_id, row_id in found:
+        by_deployment.setdefault(deployment_id, []).append(row_id)
+    for deployment in Deployment.objects.filter(pk__in=by_deployment):
+        ring(by_deployment[deployment.pk], deployment)

@@ -1,0 +1,28 @@
+"""Looks at hosts and says what they hold, are configured to do and really serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from hosts.management.deploying import DeployingCommand
+from hosts.models import Diagnosis
+from hosts.reports import findings_json
+
+
+class Command(DeployingCommand):
+    help = "Diagnose hosts. Exit status 0 whenever it could look, whatever it found."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("hosts", nargs="*", metavar="HOST", help="default: all, not disabled")
+
+    def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
+        found: list[dict[str, Any]] = []
+        for diagnosis in Diagnosis.objects.take(self.hosts(options["hosts"])):
+            rows = findings_json(diagnosis)
+            found += rows
+            for row in rows:
+                remedy = f" {row['remedy']}" if row["remedy"] else ""
+                self.say(f"{row['host']}: {row['level'].upper()} - {row['message']}{remedy}")
+        return {"findings": found}, False

@@ -1,0 +1,58 @@
+"""What the commands share that begin a deployment and wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from certs.models import Pair
+from hosts import ledger
+from hosts.models import Deployment, Host, Installation
+from hosts.reports import installation_json, installation_line, pair_json
+from xmailadmin.commands import PortalCommand
+
+__all__ = ["DeployingCommand"]
+
+
+class DeployingCommand(PortalCommand):
+    """Does a deployment in this process, whether or not a portal is running."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--no-wait", action="store_true", help="return at once and let the portal do it"
+        )
+
+    def hosts(self, names: Sequence[str]) -> list[Host]:
+        """Returns the named hosts, or without names all that are not disabled."""
+        if not names:
+            found = list(Host.objects.filter(disabled=False))
+            if not found:
+                self.fail("No host is registered. Register one with add_host.")
+            return found
+        by_name = {host.name: host for host in Host.objects.filter(name__in=names)}
+        if unknown := [name for name in names if name not in by_name]:
+            self.fail(f"No host of this name is registered: {', '.join(unknown)}.")
+        if disabled := [name for name in names if by_name[name].disabled]:
+            self.fail(f"This host is disabled: {', '.join(disabled)}. Enable it first.")
+        return [by_name[name] for name in dict.fromkeys(names)]
+
+    def deploy(
+        self, deployment: Deployment, *, no_wait: bool = False, pair: Pair | None = None
+    ) -> tuple[dict[str, Any], bool]:
+        """Returns what came of the deployment, after saying it host by host."""
+        failed = False
+        if not no_wait:
+            for row in ledger.work(deployment):
+                failed = failed or row.status not in Installation.GOOD
+                self.say(installation_line(row))
+        rows = deployment.installations.order_by("pk")
+        result: dict[str, Any] = {
+            "deployment": deployment.pk,
+            "installations": [installation_json(row) for row in rows],
+        }
+        if pair is not None:
+            pair.refresh_from_db()
+            result["pair"] = pair_json(pair)
+        return result, failed

@@ -1,0 +1,166 @@
+"""Requests to install a pair, and what each did to each host: the history."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from certs.models import NoteSnapshot, Pair
+from certs.models.lease import Queued
+from hosts.models.host import Host
+
+__all__ = ["Deployment", "Installation"]
+
+
+class Deployment(models.Model):
+    """One request to install one pair on one or more hosts."""
+
+    class Kind(models.TextChoices):
+        INSTALL = "INSTALL", _("Install")
+        PLACE = "PLACE", _("Place in sslconf")
+        ROLLBACK = "ROLLBACK", _("Roll back")
+
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind, default=Kind.INSTALL)
+    # None for a roll back: there every installation names the pair that its own host gets back.
+    pair = models.ForeignKey(
+        Pair,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="deployments",
+        verbose_name=_("pair"),
+    )
+    rolls_back = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="rolled_back_by"
+    )
+    # 0 = never; after so many failures the hosts that were not begun are cancelled.
+    stop_after = models.PositiveIntegerField(_("stop after failures"), default=0)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("requested by"),
+    )
+    created_by_name = models.CharField(_("requested by"), max_length=150)
+    created_at = models.DateTimeField(_("requested"), auto_now_add=True, db_index=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True, db_index=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name = _("deployment")
+        verbose_name_plural = _("deployments")
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("deployment_detail", args=[self.pk])
+
+    @property
+    def finished(self) -> bool:
+        return self.finished_at is not None
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many installations have each status, in the order of Status."""
+        found = dict(
+            self.installations.order_by().values_list("status").annotate(models.Count("pk"))
+        )
+        return {status: found[status] for status in Installation.Status.values if status in found}
+
+
+class Installation(Queued):
+    """What a deployment did, or is to do, to one host: one row of history."""
+
+    class Status(models.TextChoices):
+        QUEUED = "QUEUED", _("Waiting")
+        RUNNING = "RUNNING", _("Running")
+        INSTALLED = "INSTALLED", _("Installed")
+        UNCHANGED = "UNCHANGED", _("Unchanged")
+        PLACED = "PLACED", _("Placed in sslconf")
+        REMOVED = "REMOVED", _("Removed")
+        ROLLED_BACK = "ROLLED_BACK", _("Failed, previous pair restored")
+        FAILED = "FAILED", _("Failed")
+        ERRORED = "ERRORED", _("Error in xmailadmin")
+        CANCELLED = "CANCELLED", _("Cancelled")
+
+    UNFINISHED = (Status.QUEUED, Status.RUNNING)
+    GOOD = (Status.INSTALLED, Status.UNCHANGED, Status.PLACED, Status.REMOVED)
+    BAD = (Status.ROLLED_BACK, Status.FAILED, Status.ERRORED)
+
+    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="installations")
+    # History outlives the host: these are its name and place as they were.
+    host = models.ForeignKey(
+        Host, models.SET_NULL, null=True, blank=True, related_name="installations"
+    )
+    host_name = models.CharField(_("host"), max_length=100, db_index=True)
+    host_place = models.CharField(_("MailRoot"), max_length=600, blank=True)
+    # What the host is to hold afterwards; None = no pair at all.
+    pair = models.ForeignKey(
+        Pair,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="installations",
+        verbose_name=_("pair"),
+    )
+    # What it held before; None = nothing, or not yet known while `adopted` is False.
+    previous_pair = models.ForeignKey(
+        Pair,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("previous pair"),
+    )
+    adopted = models.BooleanField(default=False, editable=False)
+    wave = models.PositiveSmallIntegerField(default=1)  # 0 goes first and must succeed
+
+    status = models.CharField(_("outcome"), max_length=12, choices=Status, default=Status.QUEUED)
+    step = models.CharField(max_length=12, blank=True)
+    steps = models.JSONField(default=list, blank=True)  # [{"step", "at", "message"}]
+    message = models.JSONField(null=True, blank=True)  # hosts.messages.Message.to_json()
+    notes = models.JSONField(default=list, blank=True)  # of the same kind
+    endpoints = models.JSONField(default=list, blank=True)  # EndpointResult.to_json()
+    client_notes = models.ForeignKey(
+        NoteSnapshot, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name = _("installation")
+        verbose_name_plural = _("installation history")
+        constraints = [
+            models.UniqueConstraint(fields=["deployment", "host"], name="one_per_host"),
+        ]
+        indexes = [
+            models.Index(fields=["deployment", "status"]),
+            models.Index(fields=["status", "-id"]),
+            models.Index(fields=["host", "-id"]),
+            # The sweep looks only at what is unfinished, however long the history grows.
+            models.Index(
+                fields=["host", "id"],
+                name="unfinished",
+                condition=Q(status__in=("QUEUED", "RUNNING")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.host_name}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("installation_detail", args=[self.pk])
+
+    @property
+    def finished(self) -> bool:
+        return self.status not in self.UNFINISHED
+
+    @property
+    def good(self) -> bool:
+        return self.status in self.GOOD

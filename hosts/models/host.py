@@ -1,0 +1,157 @@
+"""The inventory: one row for one XMail installation that the team registered."""
+
+from __future__ import annotations
+
+import functools
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator
+from django.db import models
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from certs.models import Pair
+from certs.models.lease import Leased
+from hosts.probe import Endpoint
+from hosts.transports.base import Credential, Target
+from xmailadmin import vault
+
+__all__ = ["Host"]
+
+SECRETS = ("password", "private_key", "passphrase")
+
+PortField = functools.partial(
+    models.PositiveIntegerField,
+    validators=[MaxValueValidator(65535)],
+    help_text=_("0 = off"),
+)
+
+
+class Host(Leased):
+    """An XMail installation: where its MailRoot is, how it is reached, what it serves."""
+
+    class Transport(models.TextChoices):
+        LOCAL = "local", _("Directory of this machine")
+        SFTP = "sftp", _("SFTP (SSH)")
+        CTRL = "ctrl", _("XMail CTRL")
+
+    class OS(models.TextChoices):
+        UNIX = "unix", "Unix"
+        WINDOWS = "windows", "Windows"
+
+    class State(models.TextChoices):
+        """What the last diagnosis came to."""
+
+        UNKNOWN = "unknown", _("Not diagnosed yet")
+        OK = "ok", _("In order")
+        WARNING = "warning", _("Needs attention")
+        ERROR = "error", _("Not in order")
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    transport = models.CharField(
+        _("transport"), max_length=8, choices=Transport, default=Transport.LOCAL
+    )
+    os = models.CharField(_("operating system"), max_length=8, choices=OS, default=OS.UNIX)
+    address = models.CharField(_("address"), max_length=253, default="127.0.0.1")
+    port = models.PositiveIntegerField(
+        _("port"), null=True, blank=True, validators=[MaxValueValidator(65535)]
+    )
+    user = models.CharField(_("user"), max_length=100, blank=True)
+    mailroot = models.CharField(_("MailRoot"), max_length=500, blank=True)
+    jump = models.CharField(_("jump host"), max_length=300, blank=True)
+    trust_fingerprint = models.CharField(_("trusted fingerprint"), max_length=100, blank=True)
+    allow_plain_key = models.BooleanField(
+        _("allow the private key over an unencrypted connection"), default=False
+    )
+
+    smtp_port = PortField("SMTP (STARTTLS)", default=25)
+    submission_port = PortField(_("submission (STARTTLS)"), default=0)
+    smtps_port = PortField("SMTPS", default=465)
+    pop3_port = PortField("POP3 (STLS)", default=110)
+    pop3s_port = PortField("POP3S", default=995)
+    ctrls_port = PortField("CTRLS", default=6018)
+
+    memo = models.TextField(_("memo"), blank=True, max_length=2000)
+    disabled = models.BooleanField(_("disabled"), default=False, db_index=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("registered"), auto_now_add=True)
+
+    password_sealed = models.TextField(blank=True, editable=False)
+    private_key_sealed = models.TextField(blank=True, editable=False)
+    passphrase_sealed = models.TextField(blank=True, editable=False)
+
+    # The pair that the last finished installation proved to be on the host.
+    pair = models.ForeignKey(
+        Pair,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="hosts",
+        verbose_name=_("pair"),
+    )
+    installed_at = models.DateTimeField(_("installed"), null=True, blank=True, editable=False)
+    state = models.CharField(
+        _("state"),
+        max_length=8,
+        choices=State,
+        default=State.UNKNOWN,
+        editable=False,
+        db_index=True,
+    )
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = _("host")
+        verbose_name_plural = _("hosts")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("host_detail", args=[self.pk])
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """The TLS services that are on."""
+        ports = {
+            "smtp": self.smtp_port,
+            "submission": self.submission_port,
+            "smtps": self.smtps_port,
+            "pop3": self.pop3_port,
+            "pop3s": self.pop3s_port,
+            "ctrls": self.ctrls_port,
+        }
+        return [Endpoint(name, port) for name, port in ports.items() if port]
+
+    def keep_secrets(self, **secrets: str) -> None:
+        """Seals the named secrets (password, private_key, passphrase) into the saved row."""
+        for name, secret in secrets.items():
+            field = f"{name}_sealed"
+            sealed = vault.seal(secret.encode(), vault.place(self, field)) if secret else ""
+            setattr(self, field, sealed)
+        self.save(update_fields=[f"{name}_sealed" for name in secrets])
+
+    def target(self) -> Target:
+        """Returns what a transport needs, secrets unsealed. Raises vault.VaultError."""
+        opened = {}
+        for name in SECRETS:
+            field = f"{name}_sealed"
+            if sealed := getattr(self, field):
+                opened[name] = vault.open_sealed(sealed, vault.place(self, field)).decode()
+        return Target(
+            name=self.name,
+            transport=self.transport,
+            os=self.os,
+            address=self.address,
+            port=self.port,
+            user=self.user,
+            mailroot=self.mailroot,
+            credential=Credential(**opened),
+            trust_fingerprint=self.trust_fingerprint,
+            jump=self.jump,
+            allow_plain_key=self.allow_plain_key,
+            allowed_networks=settings.ALLOWED_NETWORKS,
+        )

@@ -1,0 +1,36 @@
+"""Celery tasks of hosts: they load rows and call the domain. Messages hold primary keys only."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from hosts import deploy, ledger
+from hosts.models import Diagnosis, Host
+from xmailadmin import celery
+
+
+@shared_task
+def install_hosts(installation_ids: list[int]) -> None:
+    """Does the queued installations of one chunk, then rings for whatever waited for them."""
+    ledger.run(installation_ids)
+    deploy.sweep()
+
+
+@shared_task
+def sweep() -> None:
+    """Rings again for what is waiting."""
+    deploy.sweep()
+
+
+@shared_task
+def diagnose_hosts(host_ids: list[int]) -> None:
+    """Looks at the hosts and keeps what was found."""
+    Diagnosis.objects.take(Host.objects.filter(pk__in=host_ids))
+
+
+@shared_task
+def diagnose_all() -> None:
+    """Rings for a diagnosis of every host that is not disabled."""
+    ids = list(Host.objects.filter(disabled=False).values_list("pk", flat=True))
+    for start in range(0, len(ids), deploy.CHUNK):
+        celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + deploy.CHUNK])

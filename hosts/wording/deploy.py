@@ -1,0 +1,44 @@
+"""Wording of what deployments and roll backs say."""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+TEXTS: dict[str, Promise] = {
+    "deploy.host_deleted": _("The host was deleted before its turn came."),
+    "deploy.pair_failed": _("The pair could not be made, so nothing was installed."),
+    "deploy.first_failed": _(
+        "Cancelled, because the host that was to prove the pair first failed. "
+        "Mend that host and install again."
+    ),
+    "deploy.stopped": _(
+        "Cancelled, because as many hosts failed as the deployment allowed. "
+        "Look at the failures and install again on the rest."
+    ),
+    "deploy.attempts": _(
+        "Given up: the worker died each time it worked on this host. "
+        "The administrator finds the reason in the portal's log."
+    ),
+    "deploy.vault": _(
+        "The secrets of this host or pair cannot be opened. "
+        "The administrator finds the reason in the portal's log; check the master key."
+    ),
+    "deploy.errored": _(
+        "An error in xmailadmin itself. Give the reference %(reference)s to the administrator, "
+        "who finds it in the portal's log."
+    ),
+    "rollback.nothing": _(
+        "Nothing was ever installed on %(host)s by xmailadmin, so there is nothing to roll back."
+    ),
+    "rollback.nothing_left": _(
+        "No host still holds what deployment #%(deployment)s installed, "
+        "so there is nothing to roll back."
+    ),
+    "rollback.first": _(
+        "%(host)s had no pair before, so there is nothing to go back to. "
+        "The pair can be removed instead; XMail then offers no TLS."
+    ),
+    "rollback.unusable": _(
+        "The pair that %(host)s held before (#%(pair)s) cannot be used by XMail, "
+        "so it is not put back. Install another pair."
+    ),
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Runs the portal's commands; `manage.py up` starts the whole portal."""
+
+import os
+import sys
+
+from xmailadmin.home import HomeError
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")
+    from django.core.management import execute_from_command_line
+
+    try:
+        execute_from_command_line(sys.argv)
+    except HomeError as error:
+        sys.exit(f"xmailadmin: {error}")
+
+
+if __name__ == "__main__":
+    main()

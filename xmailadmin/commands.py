@@ -1,0 +1,56 @@
+"""What every command of the portal shares: a prepared data directory, `--json`, clear errors."""
+
+from __future__ import annotations
+
+import json
+import locale
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import translation
+
+from xmailadmin.prepare import prepare
+
+__all__ = ["CommandError", "PortalCommand"]
+
+
+class PortalCommand(BaseCommand):
+    """Runs `work`, which prints lines for people or returns one object for `--json`.
+
+    An expected failure raises CommandError: one clear sentence on stderr, exit status 1.
+    """
+
+    requires_migrations_checks = False
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        return parser
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.json: bool = options["json"]
+        prepare()
+        with translation.override(_language()):
+            result, failed = self.work(**options)
+        if self.json:
+            self.stdout.write(json.dumps(result, ensure_ascii=False, indent=2))
+        if failed:
+            raise SystemExit(1)
+
+    def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
+        """Returns the object for `--json`, and whether the command failed."""
+        raise NotImplementedError
+
+    def say(self, line: str) -> None:
+        """Prints a line for people, at once; with `--json` nothing but the object is printed."""
+        if not self.json:
+            self.stdout.write(line)
+            self.stdout.flush()
+
+    def fail(self, sentence: str) -> NoReturn:
+        raise CommandError(sentence)
+
+
+def _language() -> str:
+    """Returns Japanese where the shell's locale asks for it, else English."""
+    return "ja" if (locale.setlocale(locale.LC_CTYPE) or "").lower().startswith("ja") else "en"

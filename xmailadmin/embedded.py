@@ -1,0 +1,105 @@
+"""The whole portal in one process: web server, Celery worker and ticker.
+
+The web server runs in the main thread, which the signals reach. The worker consumes the in-memory
+broker in a thread pool, and the ticker (Celery beat) sends it the sweep and the schedules.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+from celery.beat import Scheduler, Service
+from celery.worker import WorkController
+
+from hosts import ledger
+from xmailadmin.celery import app
+from xmailadmin.home import HomeError
+
+__all__ = ["Portal", "listen"]
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 4  # threads: a chunk of hosts takes one, whatever its size
+STOP_S = 25  # within which a stop must be done, so that a supervisor need not kill
+
+
+def listen(bind: str) -> socket.socket:
+    """Returns a socket that listens at `bind` (ADDRESS:PORT). Raises HomeError if it cannot."""
+    host, colon, port = bind.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise HomeError(f"XMAILADMIN_BIND={bind} is not of the form ADDRESS:PORT.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, int(port)))
+        server.listen(128)
+    except OSError as error:
+        server.close()
+        raise HomeError(
+            f"cannot listen at {bind}: {error.strerror}. "
+            "Stop what listens there, or set XMAILADMIN_BIND to another ADDRESS:PORT."
+        ) from None
+    return server
+
+
+class Portal:
+    """Serves until a signal comes, then finishes or hands over what is running."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._socket = server
+        self._worker = WorkController(
+            app=app,
+            pool_cls="threads",
+            concurrency=WORKERS,
+            loglevel="WARNING",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            send_events=False,
+        )
+        self._ticker = Service(app, max_interval=5, scheduler_cls=Scheduler)
+
+    def serve(self) -> None:
+        """Blocks until SIGINT or SIGTERM, and returns when everything has stopped."""
+        threads = [
+            threading.Thread(target=self._worker.start, name="worker", daemon=True),
+            threading.Thread(target=self._ticker.start, name="ticker", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        web = _Web(self._stop_working)
+        web.run(sockets=[self._socket])
+        self._stop_working()
+        self._ticker.stop()
+        self._worker.stop()
+        for thread in threads:
+            thread.join(STOP_S)
+
+    def _stop_working(self) -> None:
+        # Told before the web server drains, so that hosts in hand get all of the time there is.
+        ledger.stop()
+
+
+class _Web(uvicorn.Server):
+    def __init__(self, when_stopping: Any) -> None:
+        super().__init__(
+            uvicorn.Config(
+                "xmailadmin.asgi:application",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=3,
+            )
+        )
+        self._when_stopping = when_stopping
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._when_stopping()
+        super().handle_exit(sig, frame)

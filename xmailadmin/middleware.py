@@ -1,0 +1,45 @@
+"""Small request middleware of the portal."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class ViewerTimeZoneMiddleware:
+    """Shows times in the zone that the viewer's browser told by the `tz` cookie (app.js)."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            zone = zoneinfo.ZoneInfo(request.COOKIES.get("tz", ""))
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            timezone.deactivate()
+        else:
+            timezone.activate(zone)
+        return self.get_response(request)
+
+
+class NoStoreMiddleware:
+    """Keeps pages of a signed-in person out of every cache, the browser's included."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if request.user.is_authenticated and "Cache-Control" not in response.headers:
+            add_never_cache_headers(response)
+        return response

@@ -1,0 +1,96 @@
+"""Makes a data directory ready: database, master key, first administrator.
+
+Safe to run at every start and by several processes: what is there is left as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from xmailadmin import audit, home, vault
+from xmailadmin.models import User
+
+__all__ = ["Administrator", "first_administrator", "prepare"]
+
+
+@dataclass(frozen=True)
+class Administrator:
+    """The account that was made; `password` is empty unless it was generated just now."""
+
+    username: str
+    password: str = ""
+
+
+def prepare() -> None:
+    """Brings the database up to date and makes the master key.
+
+    Raises home.HomeError when the database cannot be used or a needed master key is not at hand.
+    """
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", interactive=False, verbosity=0)
+    except DatabaseError as error:
+        name = settings.DATABASES[DEFAULT_DB_ALIAS]["NAME"]
+        raise home.HomeError(f"the database {name} cannot be used: {error}".strip()) from None
+    _check_master_keys()
+
+
+def first_administrator() -> Administrator | None:
+    """Makes an administrator when no active one exists and returns it; None when there is one.
+
+    Name and password come from XMAILADMIN_ADMIN and XMAILADMIN_ADMIN_PASSWORD; a password that is
+    not given is generated, and is known to nobody but the caller.
+    """
+    if User.objects.filter(is_superuser=True, is_active=True).exists():
+        return None
+    username = home.from_environment("XMAILADMIN_ADMIN", "admin")
+    given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")
+    password = given or secrets.token_urlsafe(12)
+    user = User.objects.filter(username=username).first() or User(username=username)
+    user.is_active = user.is_staff = user.is_superuser = True
+    user.set_password(password)
+    try:
+        user.full_clean()
+    except ValidationError as error:
+        raise home.HomeError(f"XMAILADMIN_ADMIN={username!r}: {'; '.join(error.messages)}") from None
+    with transaction.atomic():
+        user.save()
+        audit.record(None, "user.first_administrator", user)
+    return Administrator(username, "" if given else password)
+
+
+def _check_master_keys() -> None:
+    """Makes the first master key, but never a new one beside secrets that an old one sealed."""
+    sealing = {sealed.split(".")[1] for sealed in _sealed_samples()}
+    try:
+        if not sealing:
+            vault.create_master_key()
+        missing = sealing - set(vault.key_ids())
+    except vault.VaultError as error:
+        raise home.HomeError(str(error)) from None
+    if missing:
+        raise home.HomeError(
+            f"secrets in the database were sealed with the master key {', '.join(sorted(missing))}, "
+            "which is not at hand. Put that key back, or restore the backup that belongs to it."
+        )
+
+
+def _sealed_samples() -> list[str]:
+    """Returns one sealed text for each field that has any."""
+    from django.apps import apps
+
+    samples = []
+    for model in apps.get_models():
+        for field in model._meta.get_fields():
+            if field.name.endswith("_sealed"):
+                found = model._default_manager.exclude(**{field.name: ""})
+                samples += list(found.values_list(field.name, flat=True)[:1])
+    return samples

@@ -1,0 +1,220 @@
+"""The one settings module. Everything that differs between portals comes from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+from csp.constants import NONE, SELF
+from django.utils.translation import gettext_lazy as _
+
+from xmailadmin import home
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+HOME = home.directory()
+env = environ.Env()
+
+# --- Where the portal answers -------------------------------------------------------------------
+BIND = env.str("XMAILADMIN_BIND", default="127.0.0.1:8000")
+PORTAL_URL = env.str(
+    "XMAILADMIN_URL", default=f"http://localhost:{BIND.rpartition(':')[2] or 8000}"
+).rstrip("/")
+_url = urlsplit(PORTAL_URL)
+HTTPS = _url.scheme == "https"
+ALLOWED_HOSTS = [
+    *{_url.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"},
+    *env.list("XMAILADMIN_ALLOWED_HOSTS", default=[]),
+]
+CSRF_TRUSTED_ORIGINS = [f"{_url.scheme}://{_url.netloc}"]
+
+# --- Secrets ------------------------------------------------------------------------------------
+SECRET_KEY = home.secret("XMAILADMIN_SECRET_KEY", "secret.key", secrets.token_urlsafe(64))
+# The vault reads the master keys itself and only when it needs them: they are no setting,
+# so that no settings dump, error page or shell session shows them.
+
+# --- The production profile follows the public address ------------------------------------------
+DEBUG = False
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],  # Bootstrap's form marks are data: images in its style sheet
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- Applications -------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "xmailadmin",
+    "certs",
+    "hosts",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "bootstrap",
+    "crispy_forms",
+    "crispy_bootstrap5",
+    "django_filters",
+    "django_htmx",
+    "django_tables2",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "xmailadmin.middleware.ViewerTimeZoneMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "xmailadmin.middleware.NoStoreMiddleware",
+]
+ROOT_URLCONF = "xmailadmin.urls"
+ASGI_APPLICATION = "xmailadmin.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.template.context_processors.tz",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+CRISPY_ALLOWED_TEMPLATE_PACKS = CRISPY_TEMPLATE_PACK = "bootstrap5"
+DJANGO_TABLES2_TEMPLATE = "components/table.html"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Database -----------------------------------------------------------------------------------
+DATABASES = {
+    "default": env.db_url_config(
+        home.from_environment("DATABASE_URL", f"sqlite:///{HOME / 'xmailadmin.sqlite3'}")
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE takes the write lock at BEGIN: two writers queue instead of failing midway.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    DATABASES["default"]["OPTIONS"] = {"pool": True, "connect_timeout": 5}
+
+# --- Celery -------------------------------------------------------------------------------------
+CELERY_BROKER_URL = home.from_environment("CELERY_BROKER_URL", "memory://")
+EMBEDDED = CELERY_BROKER_URL.startswith("memory://")
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"polling_interval": 0.05}
+    if EMBEDDED
+    else {"socket_connect_timeout": 1, "socket_timeout": 30, "visibility_timeout": 300}
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A message is only a doorbell for rows (hosts/deploy.py): one that is lost is rung again by the
+# sweep, so publishing never retries and never keeps a page waiting.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "hosts.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "diagnose": {"task": "hosts.tasks.diagnose_all", "schedule": 3600.0},
+}
+
+# --- People -------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "xmailadmin.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+ACCOUNT_ADAPTER = "xmailadmin.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = False
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "dashboard"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+SESSION_COOKIE_AGE = 12 * 3600
+
+# --- Languages and time -------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
+LOCALE_PATHS = [BASE_DIR / "xmailadmin" / "locale"]
+USE_I18N = USE_TZ = True
+TIME_ZONE = env.str("XMAILADMIN_TIME_ZONE", default="UTC")
+
+# --- Static files -------------------------------------------------------------------------------
+# WhiteNoise serves straight from the installed packages: there is no collecting step to forget.
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True
+
+# --- Hosts --------------------------------------------------------------------------------------
+# Where configured, MailRoots must lie below one of these directories, and addresses inside one of
+# these networks.
+MAILROOT_BASES = [Path(path) for path in env.list("XMAILADMIN_MAILROOT_BASES", default=[])]
+ALLOWED_NETWORKS = tuple(
+    ipaddress.ip_network(text) for text in env.list("XMAILADMIN_ALLOWED_NETWORKS", default=[])
+)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        # One line a connection and one a task would bury what a person needs to read.
+        "asyncssh": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
+        "uvicorn.access": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,126 @@
+"""Seals secrets at rest.
+
+A sealed text is `v1.<key id>.<base64 of wrapped data key and ciphertext>`. Each has a data key of
+its own (AES-256-GCM), wrapped with AES-256-GCM by a master key that lives outside the database.
+Both layers are bound to the place the secret belongs to (table, row and field), so that a sealed
+text that was moved or altered does not open.
+
+The first master key seals; all of them open, which is what a rotation needs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.db import models
+
+from xmailadmin import home
+
+__all__ = ["VaultError", "create_master_key", "key_ids", "open_sealed", "place", "seal"]
+
+KEY_FILE = "master.key"
+NONCE, TAG, KEY = 12, 16, 32  # bytes, NIST SP 800-38D
+
+
+class VaultError(Exception):
+    """A secret cannot be sealed or opened; the text says why and never holds the secret."""
+
+
+def place(row: models.Model, field: str) -> str:
+    """Returns what a secret of `row` is bound to. The row must have its primary key already."""
+    if row.pk is None:
+        raise VaultError("A secret can be sealed only for a row that is saved.")
+    return f"{row._meta.db_table}:{row.pk}:{field}"
+
+
+def seal(secret: bytes, bound_to: str) -> str:
+    """Returns `secret` sealed for `bound_to` with the first master key."""
+    key_id, master = next(iter(_master_keys().items()))
+    data_key = secrets.token_bytes(KEY)
+    wrap_nonce, nonce = secrets.token_bytes(NONCE), secrets.token_bytes(NONCE)
+    header = f"v1.{key_id}."
+    binding = (header + bound_to).encode()
+    wrapped = AESGCM(master).encrypt(wrap_nonce, data_key, binding)
+    body = AESGCM(data_key).encrypt(nonce, secret, bound_to.encode())
+    return header + base64.b64encode(wrap_nonce + wrapped + nonce + body).decode()
+
+
+def open_sealed(sealed: str, bound_to: str) -> bytes:
+    """Returns the secret in `sealed`.
+
+    Raises VaultError if its master key is not at hand, or if it was altered or belongs elsewhere.
+    """
+    try:
+        version, key_id, text = sealed.split(".")
+        blob = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise VaultError("A sealed secret is damaged.") from None
+    if version != "v1":
+        raise VaultError("A sealed secret has a form that this version does not know.")
+    master = _master_keys().get(key_id)
+    if master is None:
+        raise VaultError(f"The master key {key_id} that sealed a secret is not at hand.")
+    wrap_nonce, rest = blob[:NONCE], blob[NONCE:]
+    wrapped, rest = rest[: KEY + TAG], rest[KEY + TAG :]
+    nonce, body = rest[:NONCE], rest[NONCE:]
+    try:
+        data_key = AESGCM(master).decrypt(wrap_nonce, wrapped, f"v1.{key_id}.{bound_to}".encode())
+        return AESGCM(data_key).decrypt(nonce, body, bound_to.encode())
+    except (InvalidTag, ValueError):
+        raise VaultError("A sealed secret was altered or belongs to another row.") from None
+
+
+def key_ids() -> list[str]:
+    """Returns the ids of the master keys at hand, the sealing one first."""
+    return list(_master_keys())
+
+
+def create_master_key() -> None:
+    """Makes the first master key in the data directory, unless one is configured or there."""
+    if home.from_environment("XMAILADMIN_MASTER_KEYS"):
+        return
+    path = home.directory() / KEY_FILE
+    if not path.exists():
+        home.secret("XMAILADMIN_MASTER_KEYS", KEY_FILE, _encode(secrets.token_bytes(KEY)))
+        _parse.cache_clear()
+
+
+def _master_keys() -> dict[str, bytes]:
+    text = home.from_environment("XMAILADMIN_MASTER_KEYS")
+    if not text:
+        path = home.directory() / KEY_FILE
+        try:
+            text = path.read_text(encoding="ascii")
+        except FileNotFoundError:
+            raise VaultError(
+                f"There is no master key: put it back at {path}, or set XMAILADMIN_MASTER_KEYS."
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise VaultError(f"The master key {path} cannot be read: {error}.") from None
+    return _parse(text)
+
+
+@lru_cache(maxsize=4)
+def _parse(text: str) -> dict[str, bytes]:
+    keys: dict[str, bytes] = {}
+    for word in text.replace(",", " ").split():
+        try:
+            key = base64.b64decode(word, altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            key = b""
+        if len(key) != KEY:
+            raise VaultError("A master key must be 32 bytes in base64.")
+        keys[hashlib.sha256(b"xmailadmin master key" + key).hexdigest()[:16]] = key
+    if not keys:
+        raise VaultError("XMAILADMIN_MASTER_KEYS holds no key.")
+    return keys
+
+
+def _encode(key: bytes) -> str:
+    return base64.urlsafe_b64encode(key).decode()
