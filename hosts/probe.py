@@ -22,7 +22,7 @@ from typing import Any
 from cryptography import x509
 
 from hosts.messages import Message
-from hosts.probe_dialogue import Channel, Failure, talk
+from hosts.probe_dialogue import Channel, Failure, broken_at_once, talk
 
 DEFAULT_PORTS: Mapping[str, int] = {
     "smtp": 25,
@@ -127,7 +127,7 @@ async def probe(
     try:
         if endpoint.port == 0:
             raise Failure("connect", Message("probe.off"))
-        await _connect(channel, address, endpoint.port)
+        await _connect(channel, address, endpoint)
         message = await talk(channel, endpoint.name, _context(), server_name)
         ok, stage = True, "done"
     except Failure as failure:
@@ -146,11 +146,11 @@ async def probe(
     )
 
 
-async def _connect(channel: Channel, address: str, port: int) -> None:
-    where: dict[str, str | int] = {"address": address, "port": port}
+async def _connect(channel: Channel, address: str, endpoint: Endpoint) -> None:
+    where: dict[str, str | int] = {"address": address, "port": endpoint.port}
     try:
         async with channel.step():
-            candidates = await _resolve(address, port)
+            candidates = await _resolve(address, endpoint.port)
             for number, (family, sockaddr) in enumerate(candidates, start=1):
                 try:
                     await channel.connect(family, sockaddr)
@@ -162,6 +162,8 @@ async def _connect(channel: Channel, address: str, port: int) -> None:
         raise Failure("connect", Message("probe.no_answer", where)) from None
     except ConnectionRefusedError:
         raise Failure("connect", Message("probe.refused", where)) from None
+    except ConnectionResetError:
+        raise broken_at_once(endpoint.name) from None  # accepted, and dropped in the same moment
     except (socket.gaierror, UnicodeError):
         raise Failure("connect", Message("probe.unresolved", {"address": address})) from None
     except (OSError, ValueError, OverflowError) as error:
@@ -199,26 +201,15 @@ def _context() -> ssl.SSLContext:
 
 def _served(channel: Channel) -> dict[str, Any]:
     """The fields of a result that come from the handshake, if there was one."""
-    tls = channel.tls
-    chain = served_chain(tls) if tls is not None else ()
-    if tls is None or not chain:
+    if not channel.chain:
         return {}
-    cipher = tls.cipher()
     return {
-        "sha256": fingerprint(chain[0]),
-        "chain": chain,
-        "tls_version": tls.version() or "",
-        "cipher": cipher[0] if cipher else "",
-        **_described(chain[0]),
+        "sha256": fingerprint(channel.chain[0]),
+        "chain": channel.chain,
+        "tls_version": channel.tls_version,
+        "cipher": channel.cipher,
+        **_described(channel.chain[0]),
     }
-
-
-def served_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The certificates that the peer showed, as DER, leaf first; Python < 3.13 tells the leaf."""
-    if whole := getattr(tls, "get_unverified_chain", None):
-        return tuple(whole())
-    leaf = tls.getpeercert(binary_form=True)
-    return (leaf,) if leaf else ()
 
 
 def fingerprint(der: bytes) -> str:

@@ -57,6 +57,9 @@ class Channel:
     def __init__(self, timeout_s: float) -> None:
         self.tls: ssl.SSLObject | None = None
         self.xmail_version = ""
+        self.chain: tuple[bytes, ...] = ()
+        self.tls_version = ""
+        self.cipher = ""
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._end = self._loop.time() + 2 * timeout_s
@@ -110,6 +113,10 @@ class Channel:
                 await self._flush()
                 await self._feed()
         self.tls = tls
+        # Noted now: a session that the server breaks later tells nothing any more.
+        self.chain = served_chain(tls)
+        self.tls_version = tls.version() or ""
+        self.cipher = (tls.cipher() or ("",))[0]
         await self._flush()
 
     def close(self) -> None:
@@ -152,6 +159,21 @@ class Channel:
     async def _flush(self) -> None:
         if self._outgoing.pending:
             await self._loop.sock_sendall(self._open, self._outgoing.read())
+
+
+def served_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The certificates that the peer showed, as DER, leaf first; Python < 3.13 tells the leaf."""
+    if whole := getattr(tls, "get_unverified_chain", None):
+        return tuple(whole())
+    leaf = tls.getpeercert(binary_form=True)
+    return (leaf,) if leaf else ()
+
+
+def broken_at_once(name: str) -> Failure:
+    """What it means that the connection was accepted and dropped before a word was said."""
+    if name in SECURED_AT_ONCE:
+        return Failure("handshake", Message("probe.dropped_at_once"))
+    return Failure("banner", Message("probe.closed_at_banner"))
 
 
 async def talk(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -140,6 +141,8 @@ class Wire:
             if self.faults.drop == "hang":
                 self.hang()
             if self.faults.drop == "reset":
+                with _gone_on_error():
+                    select.select([self.sock], [], [], 1)  # the client's hello stays unread
                 self.reset_on_close()
             raise Gone from error
         with _gone_on_error():
