@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from hosts.messages import Message
 from hosts.transports.base import (
@@ -35,6 +35,8 @@ from hosts.transports.base import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Staged = list[tuple[str, File]]
 
 POSIX = os.name == "posix"
@@ -76,7 +78,7 @@ class LocalTransport(Transport):
         self._directories: dict[str, int] = {}
 
     async def connect(self) -> None:
-        await asyncio.to_thread(self._connect)
+        await _in_thread(self._connect)
         self.confidential = True
 
     async def close(self) -> None:
@@ -85,31 +87,31 @@ class LocalTransport(Transport):
         self._directories.clear()
 
     async def read(self, path: str) -> bytes | None:
-        return await asyncio.to_thread(self._read, check_path(path))
+        return await _in_thread(self._read, check_path(path))
 
     async def info(self, path: str) -> FileInfo | None:
-        return await asyncio.to_thread(self._info, check_path(path))
+        return await _in_thread(self._info, check_path(path))
 
     async def list(self, path: str, pattern: str) -> Listing:
-        return await asyncio.to_thread(self._list, path, pattern)
+        return await _in_thread(self._list, path, pattern)
 
     async def replace_all(
         self, files: Sequence[File], token: str, *, ready: Ready | None = None
     ) -> None:
         check_token(token)
         staged = [(stage_name(check_path(file.path), token), file) for file in files]
-        await asyncio.to_thread(self._undone_on_error, self._stage_all, staged)
+        await _in_thread(self._undone_on_error, self._stage_all, staged)
         if ready is not None:
             await ready()
-        await asyncio.to_thread(self._undone_on_error, self._switch_all, staged)
+        await _in_thread(self._undone_on_error, self._switch_all, staged)
 
     async def remove(self, paths: Iterable[str]) -> None:
-        await asyncio.to_thread(self._remove, [check_path(path) for path in paths])
+        await _in_thread(self._remove, [check_path(path) for path in paths])
 
     async def set_private(self, path: str) -> None:
         if not self.sets_mode:
             return await super().set_private(path)
-        return await asyncio.to_thread(self._set_private, check_path(path))
+        return await _in_thread(self._set_private, check_path(path))
 
     # What follows blocks, and runs in a thread.
 
@@ -304,6 +306,19 @@ class LocalTransport(Transport):
             if path in self._directories:
                 with _named(path or self.target.mailroot):
                     os.fsync(self._directories[path])
+
+
+async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The result of blocking work; when cancelled, leave only once the work is over.
+
+    Otherwise `close` would take the directories away from under it.
+    """
+    future = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def _give(fd: int, owner: os.stat_result, path: str) -> None:

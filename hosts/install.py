@@ -1,0 +1,415 @@
+"""Installs a pair on one host, or takes it away; one algorithm whatever the transport.
+
+Whatever happens on the way, the host ends with exactly what it held before or with the complete
+new pair, and the outcome says which. An interrupted run is taken over by a new one that knows, as
+`Order.previous`, what the host held before the first run: it rolls forward, and restores that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hosts import probe as probes
+from hosts.messages import Message
+from hosts.probe import Endpoint, EndpointResult
+from hosts.proof import Probe, Proof, name_all
+from hosts.transports.base import (
+    SSLCONF,
+    ChannelUnusable,
+    File,
+    FileInfo,
+    Transport,
+    TransportError,
+    leaf_sha256,
+)
+
+__all__ = ["Journal", "LeaseLost", "Order", "Outcome", "PairFiles", "install"]
+
+KEY, CERTIFICATE = "server.key", "server.cert"
+READABLE_BY_OTHERS = 0o077
+
+
+class LeaseLost(Exception):
+    """Another worker has taken over: leave the host alone at once."""
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """What lies (or shall lie) under XMail's two names; None = no such file."""
+
+    key: bytes | None = field(repr=False)
+    certificate: bytes | None
+
+    @property
+    def empty(self) -> bool:
+        return self.key is None and self.certificate is None
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint of the certificate; "" without one."""
+        return leaf_sha256(self.certificate)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What shall be on a host: `files` (both None = no pair), in MailRoot or only in sslconf.
+
+    `previous` is known when an interrupted run has adopted it: what the host held before that.
+    """
+
+    files: PairFiles
+    place_only: bool
+    token: str
+    endpoints: Sequence[Endpoint] = ()
+    address: str = ""
+    previous: PairFiles | None = None
+
+
+class Journal(Protocol):
+    """Where a run says what it is about to do, durably, before it does it."""
+
+    async def step(self, step: str, message: Message) -> None:
+        """Record the next step: CONNECT ADOPT STAGE SWITCH READ_BACK VERIFY RESTORE RECORD.
+
+        Raises LeaseLost if this run no longer owns the host.
+        """
+
+    async def adopt(self, previous: PairFiles) -> None:
+        """Keep what the host holds; returns when nothing can lose it any more."""
+
+
+@dataclass
+class Outcome:
+    """How it ended: INSTALLED UNCHANGED PLACED REMOVED ROLLED_BACK or FAILED, and why.
+
+    `permanent`: trying again cannot help before a person changed something.
+    """
+
+    status: str
+    message: Message
+    endpoints: list[EndpointResult] = field(default_factory=list)
+    previous: PairFiles | None = None
+    notes: list[Message] = field(default_factory=list)
+    key_written: bool = False
+    permanent: bool = False
+
+
+async def install(
+    transport: Transport, order: Order, journal: Journal, probe: Probe = probes.probe
+) -> Outcome:
+    """Do what is ordered and say how it ended.
+
+    Expected failures are outcomes. Raises LeaseLost if the journal does, and whatever is a bug.
+    """
+    run = _Run(transport, order, journal, probe)
+    try:
+        outcome = await run.go()
+    except TransportError as error:
+        outcome = run.failed(error.message, permanent=error.permanent)
+    finally:
+        await transport.close()
+    await run.step("RECORD", Message("install.recording"))
+    return outcome
+
+
+class _Run:
+    def __init__(self, transport: Transport, order: Order, journal: Journal, probe: Probe) -> None:
+        self.transport = transport
+        self.order = order
+        self.journal = journal
+        folder = f"{SSLCONF}/" if order.place_only else ""
+        self.key_path, self.certificate_path = folder + KEY, folder + CERTIFICATE
+        self.previous = order.previous
+        self.resumed = order.previous is not None
+        self.switching = False
+        self.key_written = False
+        self.notes: list[Message] = []
+        endpoints = () if order.place_only else order.endpoints
+        self.proof = Proof(order.address, endpoints, probe, transport.target.allowed_networks)
+
+    # The way forward.
+
+    async def go(self) -> Outcome:
+        where = {"transport": self.transport.target.transport, "host": self.transport.target.name}
+        await self.step("CONNECT", Message("install.connecting", where))
+        if self.resumed:
+            self._trust_what_is_installed()
+        await self._connect()
+        if not self.transport.confidential and not self.order.files.empty:
+            return self.failed(Message("install.not_confidential"), permanent=True)
+        held = await self._read()
+        if self.previous is None:
+            self.previous = held
+        if self._same(held, self.order.files) and self._same(self.previous, held):
+            return await self._unchanged(held)
+        if not self.resumed:
+            await self.step("ADOPT", Message("install.adopting"))
+            await self.journal.adopt(held)
+        await self.proof.look_before()
+        half_done = self.resumed and not self._same(held, self.previous)
+        if not self._same(held, self.order.files):
+            try:
+                await self._write(self.order.files)
+            except TransportError as error:
+                if not self.switching:
+                    raise
+                outcome = await self._after_a_broken_switch(error)
+                if outcome:
+                    return outcome
+        return await self._prove(suspicious=half_done or self._first)
+
+    @property
+    def _first(self) -> bool:
+        """Whether the host had no pair before."""
+        return self.previous is not None and None in {self.previous.key, self.previous.certificate}
+
+    async def _unchanged(self, held: PairFiles) -> Outcome:
+        if held.empty:
+            return self._outcome("UNCHANGED", Message("install.nothing_there"))
+        await self._mend_mode()
+        if self.order.place_only:
+            return self._outcome("UNCHANGED", Message("install.already_placed"))
+        await self.step("VERIFY", self._verifying())
+        await self.proof.look(self.order.files.sha256)
+        return self._outcome("UNCHANGED", self._praise("install.unchanged"))
+
+    async def _mend_mode(self) -> None:
+        found = await self.transport.info(self.key_path)
+        if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:
+            return
+        mode = f"{found.mode:04o}"
+        await self.step("SWITCH", Message("install.mending_mode", {"mode": mode}))
+        await self.transport.set_private(self.key_path)
+        mended = await self.transport.info(self.key_path)
+        if not self._note_open_key(mended):
+            self.notes.append(Message("install.mode_mended", {"mode": mode}))
+
+    async def _write(self, files: PairFiles) -> None:
+        """Put these files in place of whatever is there; None means no such file."""
+        wanted = [
+            (self.key_path, files.key, True),
+            (self.certificate_path, files.certificate, False),
+        ]
+        writes = [File(path, data, private) for path, data, private in wanted if data is not None]
+        removals = [path for path, data, _ in wanted if data is None]
+        if not writes:
+            await self._begin_switch()
+        else:
+            await self.step("STAGE", Message("install.staging"))
+            self.transport.notes.clear()
+            await self.transport.replace_all(writes, self.order.token, ready=self._begin_switch)
+            self.key_written = self.key_written or files.key is not None
+        if removals:
+            await self.transport.remove(removals)
+
+    async def _begin_switch(self) -> None:
+        code = "install.removing" if self.order.files.empty else "install.switching"
+        await self.step("SWITCH", Message(code))
+        self.switching = True
+        self._trust_what_is_installed()
+
+    async def _after_a_broken_switch(self, error: TransportError) -> Outcome | None:
+        """Find out what is there, then finish or restore; None if the new pair is complete."""
+        self.notes.append(error.message)
+        held = await self._look(error)
+        if self._same(held, self.previous):
+            return self.failed(error.message, permanent=error.permanent)
+        if not self._same(held, self.order.files):
+            try:
+                await self._write(self.order.files)
+                held = await self._look()
+            except TransportError as again:
+                self.notes.append(again.message)
+        if self._same(held, self.order.files):
+            return None
+        return await self._restore("switch")
+
+    async def _prove(self, *, suspicious: bool) -> Outcome:
+        await self.step("READ_BACK", Message("install.reading_back"))
+        held = await self._look()
+        if not self._same(held, self.order.files):
+            return await self._restore("read_back")
+        if self.order.files.empty:
+            return self._outcome("REMOVED", Message("install.removed"))
+        self.key_written = True
+        await self._check_mode()
+        if self.order.place_only:
+            return self._outcome("PLACED", Message("install.placed"))
+        await self.step("VERIFY", self._verifying())
+        sha256 = self.order.files.sha256
+        await self.proof.look(sha256)
+        lost = self.proof.lost(sha256, suspicious=suspicious)
+        if lost:
+            return await self._restore("endpoints", name_all(lost))
+        return self._outcome("INSTALLED", self._praise("install.installed"))
+
+    async def _check_mode(self) -> None:
+        """Say so if the key can be read by others and the portal cannot help it."""
+        if not self._note_open_key(await self.transport.info(self.key_path)):
+            target = self.transport.target
+            created = self.previous is not None and self.previous.key is None
+            if target.os == "windows":
+                self.notes.append(Message("install.mode_windows", self._where()))
+            elif not self.transport.sets_mode and created:
+                self.notes.append(Message("install.mode_0666", self._where()))
+
+    def _note_open_key(self, found: FileInfo | None) -> bool:
+        if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:
+            return False
+        params = self._where() | {"mode": f"{found.mode:04o}"}
+        self.notes.append(Message("install.mode_stays", params))
+        return True
+
+    def _where(self) -> dict[str, str | int]:
+        return {"path": f"{self.transport.target.mailroot}/{self.key_path}"}
+
+    # The way back.
+
+    async def _restore(self, reason: str, endpoints: str = "") -> Outcome:
+        """Put back what was there before, prove that too, and say both."""
+        assert self.previous is not None  # noqa: S101  nothing is written before it is known
+        params = {"endpoints": endpoints} if endpoints else {}
+        broken = self.proof.results
+        await self.step("RESTORE", Message("install.restoring"))
+        try:
+            try:
+                await self._write(self.previous)
+            except TransportError as error:
+                self.notes.append(error.message)
+                if not self._same(await self._look(error), self.previous):
+                    await self._write(self.previous)
+            held = await self._look()
+        except TransportError as error:
+            self.notes.append(error.message)
+            return self.failed(Message(f"install.{reason}_restore_failed", params), broken)
+        if not self._same(held, self.previous):
+            return self.failed(Message(f"install.{reason}_restore_failed", params), broken)
+        self.key_written = False
+        sha256 = self.previous.sha256
+        await self.proof.look(sha256)
+        if self.proof.restored(sha256, resumed=self.resumed):
+            return self._outcome(
+                "ROLLED_BACK", Message(f"install.{reason}_restored", params), broken
+            )
+        self.notes.append(
+            Message("install.not_serving", {"endpoints": name_all(self.proof.others(sha256))})
+        )
+        return self._outcome("ROLLED_BACK", Message(f"install.{reason}_unproven", params), broken)
+
+    # The channel.
+
+    def _trust_what_is_installed(self) -> None:
+        if self.transport.identity_is_pair:
+            both = [self.order.files, self.previous or self.order.files]
+            self.transport.also_trusted = frozenset(files.sha256 for files in both) - {""}
+
+    async def _connect(self) -> None:
+        try:
+            await self.transport.connect()
+        except ChannelUnusable as error:
+            if not self.resumed and not self.switching:
+                raise
+            await self._finish_in_clear(error)
+
+    async def _look(self, broken: TransportError | None = None) -> PairFiles:
+        """What is there now, over a new connection if the one in use is `broken`."""
+        if broken is None:
+            try:
+                return await self._read()
+            except TransportError:
+                pass
+        await self.transport.close()
+        try:
+            await self._connect()
+            return await self._read()
+        except TransportError as error:
+            self.notes.append(error.message)
+            raise TransportError(Message("install.unknown_state"), permanent=False) from error
+
+    async def _finish_in_clear(self, unusable: ChannelUnusable) -> None:
+        """Reach the host again whose channel broke while the two files did not match.
+
+        Only the certificate, which is public, is written: the new one, for the key was sent first,
+        and should that not match, the previous one. Then the secure channel works again. To remove
+        a pair whose key is gone already, it is not needed.
+        """
+        if self.order.files.empty:
+            await self.transport.close()
+            return await self.transport.connect_in_clear()
+        for files in (self.order.files, self.previous):
+            certificate = None if files is None else files.certificate
+            if certificate is None:
+                continue
+            await self.step("SWITCH", Message("install.finishing_in_clear"))
+            await self.transport.close()
+            await self.transport.connect_in_clear()
+            file = File(self.certificate_path, certificate)
+            await self.transport.replace_all([file], self.order.token)
+            await self.transport.close()
+            try:
+                return await self.transport.connect()
+            except ChannelUnusable:
+                continue
+        raise unusable
+
+    async def _read(self) -> PairFiles:
+        # The second one is under way as long as the first: nothing may be closed under it.
+        reading = (self.transport.read(path) for path in (self.key_path, self.certificate_path))
+        key, certificate = await asyncio.gather(*reading, return_exceptions=True)
+        if isinstance(key, BaseException):
+            raise key
+        if isinstance(certificate, BaseException):
+            raise certificate
+        return PairFiles(key, certificate)
+
+    # Words.
+
+    async def step(self, step: str, message: Message) -> None:
+        await self.journal.step(step, message)
+
+    def _verifying(self) -> Message:
+        return Message("install.verifying", {"endpoints": name_all(self.proof.endpoints)})
+
+    def _praise(self, code: str) -> Message:
+        others = self.proof.others(self.order.files.sha256)
+        if others:
+            return Message(f"{code}_unproven", {"endpoints": name_all(others)})
+        if not self.proof.endpoints:
+            return Message(f"{code}_quiet")
+        return Message(code, {"endpoints": name_all(self.proof.endpoints)})
+
+    def failed(
+        self,
+        message: Message,
+        endpoints: list[EndpointResult] | None = None,
+        *,
+        permanent: bool = False,
+    ) -> Outcome:
+        outcome = self._outcome("FAILED", message, endpoints)
+        outcome.permanent = permanent
+        return outcome
+
+    def _outcome(
+        self, status: str, message: Message, endpoints: list[EndpointResult] | None = None
+    ) -> Outcome:
+        notes = [*self.notes, *self.transport.notes]
+        return Outcome(
+            status=status,
+            message=message,
+            endpoints=self.proof.results if endpoints is None else endpoints,
+            previous=self.previous,
+            notes=[
+                note for at, note in enumerate(notes) if note != message and note not in notes[:at]
+            ],
+            key_written=self.key_written,
+        )
+
+    def _same(self, one: PairFiles, other: PairFiles | None) -> bool:
+        canonical = self.transport.canonical
+        return other is not None and (canonical(one.key), canonical(one.certificate)) == (
+            canonical(other.key),
+            canonical(other.certificate),
+        )
