@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.utils.text import slugify
 
 from certs.models import ClientNote, NoteSnapshot
 from certs.models.client_note import SIGNS, CertificateKind, Mark, Protocol, Security
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "Settings",
     "Table",
+    "kind_order",
     "kinds_of",
     "notes_for",
     "notes_in",
@@ -251,6 +253,15 @@ class Table:
     historical: bool
     rows: list[Row] = field(default_factory=list)
 
+    @property
+    def slug(self) -> str:
+        return slugify(f"os-{self.os}-{'then' if self.historical else 'now'}")
+
+
+def kind_order(kind: str) -> int:
+    """Returns where the kind stands in lists: general first, then from usual to unusable."""
+    return CertificateKind.values.index(kind)
+
 
 def tables(notes: Iterable[ClientNote], *, by_kind: bool = False) -> list[Table]:
     """Returns one table an operating system, in the order of the notes, the current ones first.
@@ -269,6 +280,10 @@ def tables(notes: Iterable[ClientNote], *, by_kind: bool = False) -> list[Table]
             rows[key] = Row(note.client_slug, note.client_name, note.version_text, kind)
             table.rows.append(rows[key])
         rows[key].add(note)
+    if by_kind:
+        for table in found.values():
+            order = {row.client_slug: number for number, row in reversed([*enumerate(table.rows)])}
+            table.rows.sort(key=lambda row: (order[row.client_slug], kind_order(row.kind)))
     return sorted(found.values(), key=lambda table: table.historical)
 
 

@@ -11,7 +11,14 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from certs.clients import DEFAULT_KIND, GENERAL_KINDS, notes_of_kinds, settings_of, tables
+from certs.clients import (
+    DEFAULT_KIND,
+    GENERAL_KINDS,
+    kind_order,
+    notes_of_kinds,
+    settings_of,
+    tables,
+)
 from certs.models import ClientNote
 from certs.models.client_note import SIGNS, CertificateKind, Mark, Protocol
 
@@ -61,8 +68,7 @@ class NoteFilter(forms.Form):
 @require_safe
 def client_list(request: HttpRequest) -> HttpResponse:
     """The notes in the original page's form: operating system by client, sending and receiving."""
-    # One small query serves the filter's choices; the other brings the notes themselves.
-    known = list(ClientNote.objects.only("os", "client", "client_ja", "client_slug", "historical"))
+    known = _known_clients()
     data = request.GET.copy()
     data.setdefault("kind", DEFAULT_KIND)
     form = NoteFilter(data, known)
@@ -91,6 +97,15 @@ def client_list(request: HttpRequest) -> HttpResponse:
     return render(request, "certs/client_list.html", context)
 
 
+def _known_clients() -> list[ClientNote]:
+    """One unsaved note an operating system and client, for the choices of the filter."""
+    rows = ClientNote.objects.order_by("historical", "-os", "client_slug").distinct()
+    return [
+        ClientNote(**row)
+        for row in rows.values("historical", "os", "client_slug", "client", "client_ja")
+    ]
+
+
 @require_safe
 def client_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """What one client needs and does, kind by kind, with every single run that was measured."""
@@ -104,6 +119,7 @@ def client_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "legend": LEGEND,
         "protocols": Protocol.values,
         "versions": _unique((note.version_text, note.os) for note in current),
+        "current": bool(current),
         "settings": settings_of(current or historical),
         "current_tables": tables(current, by_kind=True),
         "historical_tables": tables(historical),
@@ -116,7 +132,7 @@ def client_detail(request: HttpRequest, slug: str) -> HttpResponse:
 def _runs(notes: list[ClientNote]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Every run, as it was noted down, under its kind of certificate."""
     kinds: dict[str, list[dict[str, Any]]] = {}
-    for note in notes:
+    for note in sorted(notes, key=lambda note: kind_order(note.certificate_kind)):
         for run in note.results:
             parts = (run.get("setting", ""), run.get("variant", ""))
             kinds.setdefault(str(note.get_certificate_kind_display()), []).append(
