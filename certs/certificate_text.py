@@ -266,7 +266,9 @@ def _value(value: str | bytes) -> str:
     if isinstance(value, bytes):
         return "#" + value.hex().upper()
     text = visible(value.replace("\\", "\\\\").replace('"', '\\"'))
-    if _NEEDS_QUOTES & set(value) or value[:1] in (" ", "#") or value[-1:] == " ":
+    if _NEEDS_QUOTES & set(value) or value.startswith(" ") or value.endswith(" "):
+        return f'"{text}"'
+    if value.startswith("#") and len(value) > 1:
         return f'"{text}"'
     return text
 

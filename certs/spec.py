@@ -152,10 +152,10 @@ def _required(value: str) -> str:
 
 
 def _country(value: str) -> str:
-    code = half_width(_required(value)).upper()
-    if not re.fullmatch(r"[A-Z]{2}", code, re.ASCII):
+    code = half_width(_required(value))
+    if not re.fullmatch(r"[A-Za-z]{2}", code, re.ASCII):
         raise Refused("country_code")
-    return code
+    return code.upper()
 
 
 def _subject_text(limit: int, *, required: bool = True) -> Callable[[str], str]:
@@ -202,8 +202,8 @@ def _key(key_type: str, key_size: str) -> tuple[str, int]:
 
 def _aliases(raw: Any, common_name: str) -> tuple[tuple[str, ...], list[Refused]]:
     """The further names, without repetitions, and why others were refused."""
-    texts = [raw] if isinstance(raw, str) else list(raw or ())
-    if not all(isinstance(text, str) for text in texts):
+    texts = [""] if raw is None else [raw] if isinstance(raw, str) else raw
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         return (), [Refused("not_text")]
     words = dict.fromkeys(
         word for text in texts for word in _SEPARATORS.split(text[:_MAX_ALIAS_TEXT]) if word
