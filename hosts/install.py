@@ -96,6 +96,13 @@ class Outcome:
     key_written: bool = False
     permanent: bool = False
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether the host may hold half a pair, and trying again may make it whole."""
+        code = self.message.code
+        half = code == "install.unknown_state" or code.endswith("_restore_failed")
+        return half and not self.permanent
+
 
 async def install(
     transport: Transport, order: Order, journal: Journal, probe: Probe = probes.probe

@@ -29,9 +29,8 @@ from certs.models.lease import LEASE, free, lease_end, new_token
 from hosts import deploy
 from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
 from hosts.messages import Message
-from hosts.models import Deployment, Host, Installation
+from hosts.models import Deployment, Diagnosis, Host, Installation
 from hosts.transports import Target, open_transport
-from xmailadmin import celery
 from xmailadmin.vault import VaultError
 
 __all__ = ["run", "stop", "work"]
@@ -102,28 +101,27 @@ class Journal:
         await told
 
 
-def run(ids: Iterable[int]) -> int:
-    """Does the installations among `ids` that are ready and free; returns how many it claimed."""
+def run(ids: Iterable[int]) -> list[Installation]:
+    """Does the installations among `ids` that are ready and free, and returns them."""
     token, rows = _claim(list(ids))
-    if not rows:
-        return 0
-    _Run(token, rows).go()
-    finished = Deployment.objects.filter(pk__in={row.deployment_id for row in rows})
-    deploy.settle(finished)
-    hosts = [row.host_id for row in rows if row.host_id is not None]
-    celery.ring("hosts.tasks.diagnose_hosts", hosts)
-    return len(rows)
+    if rows:
+        _Run(token, rows).go()
+        deploy.settle(Deployment.objects.filter(pk__in={row.deployment_id for row in rows}))
+    return rows
 
 
 def work(deployment: Deployment) -> Iterable[Installation]:
     """Does a deployment in this process and yields each installation as it is finished.
 
-    What another process does of it, or what waits for another deployment, is waited for.
+    What another process does of it, or what waits for another deployment, is waited for. The
+    hosts are diagnosed at the end.
     """
     seen: set[int] = set()
+    done_here: set[int | None] = set()
     while True:
         ids = deploy.ready().filter(deployment=deployment).order_by("pk")
         claimed = run(ids.values_list("pk", flat=True)[: deploy.CHUNK])
+        done_here.update(row.host_id for row in claimed)
         deploy.settle(Deployment.objects.filter(pk=deployment.pk))
         rows = deployment.installations.order_by("pk").select_related("pair", "previous_pair")
         for row in rows.exclude(pk__in=seen).exclude(status__in=Installation.UNFINISHED):
@@ -131,6 +129,7 @@ def work(deployment: Deployment) -> Iterable[Installation]:
             yield row
         deployment.refresh_from_db()
         if deployment.finished:
+            Diagnosis.objects.take(Host.objects.filter(pk__in=done_here))
             return
         if not claimed:
             time.sleep(0.2)
@@ -182,7 +181,7 @@ class _Run:
                 else:
                     jobs.append(self._job(row))
             except VaultError as error:
-                logger.error("Installation %s: %s", row.pk, error)  # noqa: TRY400
+                logger.error("Installation %s: %s", row.pk, error)
                 self._finish(row, Outcome("FAILED", Message("deploy.vault")))
         fan_out = _FanOut(self.entries, self._failures_left())
         thread = threading.Thread(
@@ -196,9 +195,10 @@ class _Run:
         deployment = next(iter(self.rows.values())).deployment
         if not deployment.stop_after:
             return None
-        return deployment.stop_after - deployment.installations.filter(
-            status__in=Installation.BAD
-        ).count()
+        return (
+            deployment.stop_after
+            - deployment.installations.filter(status__in=Installation.BAD).count()
+        )
 
     def _job(self, row: Installation) -> _Job:
         assert row.host is not None  # noqa: S101  ready() lets only rows with a host through
@@ -285,9 +285,7 @@ class _Run:
             self._write(row, previous_pair=row.previous_pair, adopted=True)
         elif entry.what == "hand_back":
             self._write(row, status=Status.QUEUED, token="", lease_until=None)
-            Host.objects.filter(pk=row.host_id, token=self.token).update(
-                token="", lease_until=None
-            )
+            Host.objects.filter(pk=row.host_id, token=self.token).update(token="", lease_until=None)
         else:
             self._finish(row, entry.value)
 
@@ -297,6 +295,11 @@ class _Run:
 
     def _finish(self, row: Installation, outcome: Outcome) -> None:
         now = timezone.now()
+        if outcome.uncertain and row.attempts < MOST_ATTEMPTS:
+            # Nobody knows what the host holds now: whoever reaches it next must make it whole. The
+            # lease is left to run out, which is the pause before the next attempt.
+            self._write(row, message=outcome.message.to_json())
+            return
         if outcome.previous is not None and not row.adopted:
             row.previous_pair = _adopt(row, outcome.previous)
         self._write(
@@ -349,7 +352,9 @@ class _FanOut:
         journal = Journal(self.entries, job.row.pk)
         async with self.slots:
             try:
-                if _stopping.is_set() or (self.failures_left is not None and self.failures_left < 1):
+                if _stopping.is_set() or (
+                    self.failures_left is not None and self.failures_left < 1
+                ):
                     await journal.record("hand_back", None)
                     return
                 outcome = await self._install(job, journal)

@@ -12,8 +12,10 @@ from xmailadmin import celery
 @shared_task
 def install_hosts(installation_ids: list[int]) -> None:
     """Does the queued installations of one chunk, then rings for whatever waited for them."""
-    ledger.run(installation_ids)
+    done = ledger.run(installation_ids)
     deploy.sweep()
+    if hosts := [row.host_id for row in done if row.host_id is not None]:
+        celery.ring("hosts.tasks.diagnose_hosts", hosts)
 
 
 @shared_task

@@ -7,6 +7,7 @@ Every secret may come from the environment (`NAME`), from a file that the enviro
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["HomeError", "create_secret", "directory", "from_environment", "secret"]
@@ -63,10 +64,8 @@ def secret(name: str, filename: str, value: str) -> str:
     if found := from_environment(name):
         return found
     path = directory() / filename
-    try:
+    with suppress(FileExistsError):
         create_secret(path, value)
-    except FileExistsError:
-        pass
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:

@@ -60,7 +60,8 @@ def first_administrator() -> Administrator | None:
     try:
         user.full_clean()
     except ValidationError as error:
-        raise home.HomeError(f"XMAILADMIN_ADMIN={username!r}: {'; '.join(error.messages)}") from None
+        told = "; ".join(error.messages)
+        raise home.HomeError(f"XMAILADMIN_ADMIN={username!r}: {told}") from None
     with transaction.atomic():
         user.save()
         audit.record(None, "user.first_administrator", user)
@@ -78,8 +79,8 @@ def _check_master_keys() -> None:
         raise home.HomeError(str(error)) from None
     if missing:
         raise home.HomeError(
-            f"secrets in the database were sealed with the master key {', '.join(sorted(missing))}, "
-            "which is not at hand. Put that key back, or restore the backup that belongs to it."
+            f"the master key {', '.join(sorted(missing))}, which sealed secrets in the database, "
+            "is not at hand. Put that key back, or restore the backup that belongs to it."
         )
 
 

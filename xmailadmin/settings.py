@@ -135,8 +135,8 @@ else:
     DATABASES["default"]["OPTIONS"] = {"pool": True, "connect_timeout": 5}
 
 # --- Celery -------------------------------------------------------------------------------------
-CELERY_BROKER_URL = home.from_environment("CELERY_BROKER_URL", "memory://")
-EMBEDDED = CELERY_BROKER_URL.startswith("memory://")
+CELERY_BROKER_URL = home.from_environment("CELERY_BROKER_URL", "memory://localhost//")
+EMBEDDED = CELERY_BROKER_URL.startswith("memory://localhost//")
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"polling_interval": 0.05}
     if EMBEDDED

@@ -86,7 +86,7 @@ class Pair(Queued):
     # The files, byte for byte as they are installed; None when a host had no such file.
     certificate = models.BinaryField(null=True, editable=False)
     key_sealed = models.TextField(blank=True, editable=False)
-    content_sha256 = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001  unique, and unknown until issued
+    content_sha256 = models.CharField(max_length=64, null=True, unique=True, editable=False)
 
     # What lists search, sort and filter by; every other fact is read from the certificate.
     state = models.CharField(max_length=20, blank=True, editable=False)  # certs.pair.PairState.code
@@ -126,7 +126,7 @@ class Pair(Queued):
         return None if self.certificate is None else bytes(self.certificate)
 
     def private_key(self) -> bytes | None:
-        """Returns the bytes of server.key, or None. Raises vault.VaultError if it cannot be opened."""
+        """Returns the bytes of server.key, or None; raises VaultError if it cannot be opened."""
         if not self.key_sealed:
             return None
         return vault.open_sealed(self.key_sealed, vault.place(self, "key_sealed"))

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from hosts.diagnosis import Facts, findings, gather
 from hosts.messages import Message
 from hosts.models.host import Host
-from hosts.transports import Target, TransportError, open_transport
+from hosts.transports import Target, open_transport
 from xmailadmin.vault import VaultError
 
 __all__ = ["Diagnosis"]

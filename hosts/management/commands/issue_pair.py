@@ -53,9 +53,7 @@ class Command(DeployingCommand):
                 }
             )  # fmt: skip
         except SpecError as error:
-            self.fail(
-                "\n".join(f"{each.field}: {word_problem(each)}" for each in error.errors)
-            )
+            self.fail("\n".join(f"{each.field}: {word_problem(each)}" for each in error.errors))
         hosts = self.hosts(options["install"]) if options["install"] else []
         with transaction.atomic():
             pair = Pair.objects.request(spec, by=None, memo=options["memo"])
