@@ -19,7 +19,7 @@ def hex_pairs(value: str | None) -> SafeString:
     """Returns "abcd" as AB:CD with a place to break the line after every colon."""
     text = (value or "").upper()
     pairs = [text[at : at + 2] for at in range(0, len(text), 2)]
-    return format_html_join(mark_safe(":<wbr>"), "{}", ((pair,) for pair in pairs))  # noqa: S308
+    return format_html_join(mark_safe(":<wbr>"), "{}", ((pair,) for pair in pairs))
 
 
 @register.filter

@@ -12,7 +12,7 @@
 
   function rememberTimeZone() {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
-    if (!/^[A-Za-z0-9_+\-/]+$/.test(zone) || cookie("tz_chosen") || cookie("tz") === zone) return;
+    if (!/^[A-Za-z0-9_+\-/]+$/.test(zone) || cookie("tz") === zone) return;
     const secure = location.protocol === "https:" ? ";Secure" : "";
     document.cookie = `tz=${zone};Path=/;Max-Age=31536000;SameSite=Lax${secure}`;
     let reloaded = true;

@@ -1,0 +1,36 @@
+"""Addresses of the hosts pages, and of the page that makes a pair and may install it."""
+
+from django.urls import path
+
+from hosts.views import dashboard, deployments, diagnosis, history, hosts, pairs
+
+urlpatterns = [
+    path("", dashboard.dashboard, name="dashboard"),
+    path("guide/", diagnosis.guide, name="guide"),
+    path("diagnosis/", diagnosis.diagnosis, name="diagnosis"),
+    path("hosts/", hosts.host_list, name="host_list"),
+    path("hosts/add/", hosts.host_add, name="host_add"),
+    path("hosts/check/", hosts.host_mailroot_check, name="host_mailroot_check"),
+    path("hosts/<int:pk>/", hosts.host_detail, name="host_detail"),
+    path("hosts/<int:pk>/edit/", hosts.host_edit, name="host_edit"),
+    path("hosts/<int:pk>/delete/", hosts.host_delete, name="host_delete"),
+    path("hosts/<int:pk>/disable/", hosts.host_disable, name="host_disable"),
+    path("hosts/<int:pk>/diagnose/", hosts.host_diagnose, name="host_diagnose"),
+    path("hosts/<int:pk>/rollback/", hosts.host_rollback, name="host_rollback"),
+    path("pairs/new/", pairs.pair_new, name="pair_new"),
+    path("pairs/<int:pk>/install/", deployments.deployment_new, name="deployment_new"),
+    path("deployments/", deployments.deployment_list, name="deployment_list"),
+    path("deployments/<int:pk>/", deployments.deployment_detail, name="deployment_detail"),
+    path(
+        "deployments/<int:pk>/progress/",
+        deployments.deployment_progress,
+        name="deployment_progress",
+    ),
+    path(
+        "deployments/<int:pk>/rollback/",
+        deployments.deployment_rollback,
+        name="deployment_rollback",
+    ),
+    path("history/", history.installation_list, name="installation_list"),
+    path("history/<int:pk>/", history.installation_detail, name="installation_detail"),
+]

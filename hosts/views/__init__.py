@@ -1,0 +1,1 @@
+"""Pages of the inventory, of deployments, of the history and of the diagnosis."""

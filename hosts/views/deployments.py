@@ -1,0 +1,192 @@
+"""Deployments: asking for one, watching it, and taking it back."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Case, Count, IntegerField, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_safe
+from django_tables2 import RequestConfig
+
+from certs.models import Pair
+from hosts import deploy
+from hosts.filters import DeploymentFilter, narrowed
+from hosts.forms import DeploymentForm
+from hosts.models import Deployment, Installation
+from hosts.tables import PAGE, DeploymentTable
+from hosts.views import present
+
+Status = Installation.Status
+GET_OR_POST = ("GET", "HEAD", "POST")
+
+
+def with_counts(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
+    """Returns the deployments with how many hosts each has: total, done, bad."""
+
+    def count(*statuses: str) -> Coalesce:
+        rows = Installation.objects.filter(deployment=OuterRef("pk")).order_by()
+        if statuses:
+            rows = rows.filter(status__in=statuses)
+        number = rows.values("deployment").annotate(n=Count("pk")).values("n")
+        return Coalesce(Subquery(number, output_field=IntegerField()), 0)
+
+    finished = [status for status in Status.values if status not in Installation.UNFINISHED]
+    return deployments.annotate(
+        total=count(), done=count(*finished), bad=count(*Installation.BAD, Status.CANCELLED)
+    )
+
+
+@require_safe
+def deployment_list(request: HttpRequest) -> HttpResponse:
+    """Every deployment, the newest first."""
+    found = DeploymentFilter(request.GET, queryset=Deployment.objects.all())
+    table = DeploymentTable(with_counts(found.qs.select_related("pair")))
+    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    filtered = narrowed(found)
+    context = {
+        "table": table,
+        "form": found.form,
+        "filtered": filtered,
+        "empty": not filtered and not table.page.paginator.count,
+    }
+    return render(request, "hosts/deployment_list.html", context)
+
+
+@require_http_methods(GET_OR_POST)
+def deployment_new(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks on which hosts the pair is to be installed, and begins."""
+    pair = get_object_or_404(Pair, pk=pk)
+    if not (pair.usable or pair.pending):
+        messages.error(request, _("This pair cannot be installed: XMail could not use it."))
+        return redirect(pair)
+    if request.method == "POST":
+        form = DeploymentForm(request.POST)
+        if form.is_valid() and "preview" not in request.POST:
+            hosts = list(form.chosen())
+            deployment = deploy.create_deployment(
+                pair,
+                hosts,
+                by=request,
+                place_only=form.cleaned_data["place_only"],
+                first=hosts[0] if form.cleaned_data["careful"] else None,
+                stop_after=form.cleaned_data["stop_after"] or 0,
+            )
+            return redirect(deployment)
+    else:
+        form = DeploymentForm(initial={"hosts": request.GET.getlist("host")})
+    context = {"pair": pair, "form": form, "preview": "preview" in request.POST}
+    return render(request, "hosts/deployment_new.html", context)
+
+
+@require_safe
+def deployment_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """One deployment: each host's step as it happens, then the summary."""
+    deployment = get_object_or_404(_detailed(), pk=pk)
+    return render(request, "hosts/deployment_detail.html", _context(request, deployment))
+
+
+@require_safe
+def deployment_progress(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page above that changes; it asks for itself again until all is done."""
+    deployment = get_object_or_404(_detailed(), pk=pk)
+    return render(request, "hosts/deployment_progress.html", _context(request, deployment))
+
+
+def _detailed() -> QuerySet[Deployment]:
+    return Deployment.objects.select_related("pair", "rolls_back")
+
+
+# What a person looks for first comes first: what failed, what is going on, then the rest.
+ORDER = Case(
+    When(status__in=Installation.BAD, then=Value(0)),
+    When(status=Status.RUNNING, then=Value(1)),
+    When(status=Status.CANCELLED, then=Value(2)),
+    When(status=Status.QUEUED, then=Value(3)),
+    default=Value(4),
+    output_field=IntegerField(),
+)
+
+
+def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
+    counts = deployment.counts()
+    total = sum(counts.values())
+    left = sum(counts.get(status, 0) for status in Installation.UNFINISHED)
+    bad = sum(counts.get(status, 0) for status in (*Installation.BAD, Status.CANCELLED))
+    rows = deployment.installations.select_related("pair", "host").defer("endpoints", "notes")
+    page = Paginator(rows.order_by(ORDER, "host_name"), PAGE).get_page(request.GET.get("page"))
+    shown = [
+        {
+            "row": row,
+            "word": present.step_word(row.step) if row.step else "",
+            "text": present.say(row.message or (row.steps[-1]["message"] if row.steps else None)),
+        }
+        for row in page
+    ]
+    undoable = deployment.installations.filter(
+        status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False
+    )
+    return {
+        "deployment": deployment,
+        "counts": [{"status": status, "number": number} for status, number in counts.items()],
+        "total": total,
+        "done": total - left,
+        "bad": bad,
+        "live": not deployment.finished,
+        "page": page,
+        "rows": shown,
+        "label": ngettext(
+            "%(done)s of %(total)s host is done.", "%(done)s of %(total)s hosts are done.", total
+        )
+        % {"done": total - left, "total": total},
+        "undoable": deployment.finished and undoable.exists(),
+        "again": _again(deployment) if deployment.finished and bad else [],
+    }
+
+
+def _again(deployment: Deployment) -> list[int]:
+    """Returns the hosts on which the same pair can be tried again."""
+    if deployment.kind == Deployment.Kind.ROLLBACK or deployment.pair is None:
+        return []
+    if not deployment.pair.usable:
+        return []
+    failed = deployment.installations.filter(
+        status__in=(*Installation.BAD, Status.CANCELLED), host__disabled=False
+    )
+    return [pk for pk in failed.order_by("host_name").values_list("host", flat=True)[:PAGE] if pk]
+
+
+@require_http_methods(GET_OR_POST)
+def deployment_rollback(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks first, then puts back on every host what it held before this deployment."""
+    deployment = get_object_or_404(_detailed(), pk=pk)
+    if request.method == "POST":
+        try:
+            back = deploy.rollback_deployment(
+                deployment, by=request, remove="remove" in request.POST
+            )
+        except deploy.NothingToRollBack as refusal:
+            messages.error(request, present.say(refusal.message))
+            return redirect(deployment)
+        return redirect(back)
+    changed = (
+        deployment.installations.filter(
+            status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False
+        )
+        .select_related("previous_pair")
+        .order_by("host_name")
+    )
+    context = {
+        "deployment": deployment,
+        "rows": changed[:PAGE],
+        "more": max(0, changed.count() - PAGE),
+        "without": changed.filter(previous_pair=None).count(),
+        "confirm": _("Roll back"),
+        "cancel_url": deployment.get_absolute_url(),
+        "danger": True,
+    }
+    return render(request, "hosts/deployment_rollback.html", context)

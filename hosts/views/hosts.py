@@ -1,0 +1,215 @@
+"""The inventory: list, add, edit and remove hosts, and what can be done with one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_tables2 import RequestConfig
+
+from certs.models import Pair
+from hosts import deploy
+from hosts.filters import HostFilter, narrowed
+from hosts.forms import HostForm
+from hosts.models import Host, Installation
+from hosts.tables import PAGE, HostTable
+from hosts.views import present
+from hosts.wording import word
+from xmailadmin import audit, celery
+
+GET_OR_POST = ("GET", "HEAD", "POST")
+HISTORY_SHOWN = 8  # rows
+PATIENCE = timedelta(seconds=90)  # how long a page waits for a diagnosis that was asked for
+
+
+@require_safe
+def host_list(request: HttpRequest) -> HttpResponse:
+    """Every host; searched, filtered and sorted."""
+    found = HostFilter(request.GET, queryset=Host.objects.all())
+    table = HostTable(found.qs.select_related("pair"))
+    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    filtered = narrowed(found)
+    pair = request.GET.get("pair", "")
+    context = {
+        "table": table,
+        "form": found.form,
+        "filtered": filtered,
+        "empty": not filtered and not table.page.paginator.count,
+        "pair": Pair.objects.filter(pk=pair).first() if pair.isdecimal() else None,
+    }
+    return render(request, "hosts/host_list.html", context)
+
+
+@require_http_methods(GET_OR_POST)
+def host_add(request: HttpRequest) -> HttpResponse:
+    """Registers a host."""
+    form = HostForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        form.instance.created_by = request.user if request.user.is_authenticated else None
+        host = form.save()
+        audit.record(request, "host.add", host, mailroot=host.mailroot)
+        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+        messages.success(request, _("%(host)s is registered.") % {"host": host.name})
+        _tell(request, form)
+        return redirect(_awaiting(host))
+    return render(request, "hosts/host_form.html", {"form": form, "host": None})
+
+
+@require_http_methods(GET_OR_POST)
+def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Changes what is registered about a host."""
+    host = get_object_or_404(Host, pk=pk)
+    form = HostForm(request.POST or None, instance=host)
+    if request.method == "POST" and form.is_valid():
+        changed = list(form.changed_data)
+        host = form.save()
+        audit.record(request, "host.edit", host, fields=changed)
+        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+        messages.success(request, _("The changes are saved."))
+        return redirect(_awaiting(host))
+    context = {"form": form, "host": get_object_or_404(Host, pk=pk)}
+    return render(request, "hosts/host_form.html", context)
+
+
+def _tell(request: HttpRequest, form: HostForm) -> None:
+    if form.inspection is not None:
+        for message in form.inspection.found:
+            messages.info(request, word(message))
+
+
+@require_POST
+def host_mailroot_check(request: HttpRequest) -> HttpResponse:
+    """Says what is found at the MailRoot in the form; nothing is saved.
+
+    Without htmx the answer is the whole form again, with everything that was typed.
+    """
+    host = Host.objects.filter(pk=request.POST.get("host") or None).first()
+    form = HostForm(request.POST, instance=host)
+    form.is_valid()
+    found = [word(message) for message in form.inspection.found] if form.inspection else []
+    context = {
+        "form": form,
+        "host": host,
+        "checked": True,
+        "found": found,
+        "problems": form.errors.get("mailroot", []),
+    }
+    if present.is_live(request):
+        return render(request, "hosts/mailroot_check.html", context)
+    return render(request, "hosts/host_form.html", context)
+
+
+@require_safe
+def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """One host: what it holds and serves, what to do about it, and its history."""
+    host = get_object_or_404(Host.objects.select_related("pair", "diagnosis"), pk=pk)
+    diagnosis = getattr(host, "diagnosis", None)
+    awaited = awaited_since(request)
+    waiting = awaited is not None and (diagnosis is None or diagnosis.at < awaited)
+    rows = host.installations.select_related("deployment", "pair", "previous_pair")
+    recent = list(rows.order_by("-pk")[:HISTORY_SHOWN])
+    found = present.findings(diagnosis.findings) if diagnosis is not None else []
+    context = {
+        "host": host,
+        "diagnosis": diagnosis,
+        "waiting": waiting,
+        "questions": found[:3],
+        "findings": present.gravest_first(found[3:]),
+        "three_views": present.three_views(diagnosis.facts) if diagnosis is not None else [],
+        "installations": recent,
+        "running": next((row for row in recent if not row.finished), None),
+    }
+    if present.is_live(request):
+        return render(request, "hosts/host_diagnosis.html", context)
+    context["undoable"] = deploy.undoable(host)
+    return render(request, "hosts/host_detail.html", context)
+
+
+def awaited_since(request: HttpRequest) -> datetime | None:
+    """Returns since when the page waits for a diagnosis, as long as waiting makes sense."""
+    since = parse_datetime(request.GET.get("awaiting", ""))
+    if since is None or timezone.is_naive(since) or timezone.now() - since > PATIENCE:
+        return None
+    return since
+
+
+def _awaiting(host: Host) -> str:
+    return f"{host.get_absolute_url()}?{urlencode({'awaiting': timezone.now().isoformat()})}"
+
+
+@require_POST
+def host_diagnose(request: HttpRequest, pk: int) -> HttpResponse:
+    """Has the host looked at anew and shows the page that waits for it."""
+    host = get_object_or_404(Host, pk=pk)
+    address = _awaiting(host)
+    celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+    return redirect(address)
+
+
+@require_POST
+def host_disable(request: HttpRequest, pk: int) -> HttpResponse:
+    """Takes the host out of deployments and diagnoses, or back in."""
+    host = get_object_or_404(Host, pk=pk)
+    host.disabled = not host.disabled
+    host.save(update_fields=["disabled"])
+    audit.record(request, "host.disable" if host.disabled else "host.enable", host)
+    if host.disabled:
+        messages.success(
+            request, _("%(host)s is disabled: nothing is installed on it any more.") % _name(host)
+        )
+    else:
+        messages.success(request, _("%(host)s is enabled again.") % _name(host))
+    return redirect(host)
+
+
+def _name(host: Host) -> dict[str, str]:
+    return {"host": host.name}
+
+
+@require_http_methods(GET_OR_POST)
+def host_delete(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks first, then removes the host from the inventory; its history and its files stay."""
+    host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
+    if request.method == "POST":
+        audit.record(request, "host.delete", host, mailroot=host.mailroot)
+        host.delete()
+        messages.success(request, _("%(host)s is deleted. Its history is kept.") % _name(host))
+        return redirect("host_list")
+    context = {
+        "host": host,
+        "installations": host.installations.count(),
+        "unfinished": host.installations.filter(status__in=Installation.UNFINISHED).exists(),
+        "confirm": _("Delete the host"),
+        "cancel_url": host.get_absolute_url(),
+        "danger": True,
+    }
+    return render(request, "hosts/host_delete.html", context)
+
+
+@require_http_methods(GET_OR_POST)
+def host_rollback(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks first, then puts back what the host held before its last change."""
+    host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
+    if request.method == "POST":
+        try:
+            deployment = deploy.rollback_host(host, by=request, remove="remove" in request.POST)
+        except deploy.NothingToRollBack as refusal:
+            messages.error(request, present.say(refusal.message))
+            return redirect(host)
+        return redirect(deployment)
+    undone = deploy.undoable(host)
+    context = {
+        "host": host,
+        "undone": undone,
+        "confirm": _("Roll back"),
+        "cancel_url": host.get_absolute_url(),
+        "danger": True,
+    }
+    return render(request, "hosts/host_rollback.html", context)
