@@ -44,6 +44,11 @@ class Endpoint:
     port: int
 
 
+def label(name: str, port: int) -> str:
+    """An endpoint as messages call it: "SMTP 25"."""
+    return f"{name.upper()} {port}"
+
+
 @dataclass(frozen=True)
 class EndpointResult:
     """What one probe met.
@@ -120,7 +125,7 @@ async def probe(
     """Talks to one endpoint; never raises.
 
     Each step has `timeout_s`, and all of them together twice that. `address` should be the address
-    that was checked, so that no name is resolved again here.
+    that was checked, so that no name is resolved again here. The message names the endpoint.
     """
     started = time.perf_counter()
     channel = Channel(timeout_s)
@@ -139,7 +144,9 @@ async def probe(
         port=endpoint.port,
         ok=ok,
         stage=stage,
-        message=message,
+        message=Message(
+            message.code, {"endpoint": label(endpoint.name, endpoint.port), **message.params}
+        ),
         elapsed_ms=round((time.perf_counter() - started) * 1000),
         xmail_version=channel.xmail_version,
         **_served(channel),
