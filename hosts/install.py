@@ -184,6 +184,8 @@ class _Run:
         return self._outcome("UNCHANGED", self._praise("install.unchanged"))
 
     async def _mend_mode(self) -> None:
+        if not self.transport.sets_mode:
+            return
         found = await self.transport.info(self.key_path)
         if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:
             return
@@ -255,13 +257,12 @@ class _Run:
 
     async def _check_mode(self) -> None:
         """Say so if the key can be read by others and the portal cannot help it."""
-        if not self._note_open_key(await self.transport.info(self.key_path)):
-            target = self.transport.target
-            created = self.previous is not None and self.previous.key is None
-            if target.os == "windows":
-                self.notes.append(Message("install.mode_windows", self._where()))
-            elif not self.transport.sets_mode and created:
-                self.notes.append(Message("install.mode_0666", self._where()))
+        if self.transport.sets_mode:
+            self._note_open_key(await self.transport.info(self.key_path))
+        elif self.transport.target.os == "windows":
+            self.notes.append(Message("install.mode_windows", self._where()))
+        elif self.previous is not None and self.previous.key is None:
+            self.notes.append(Message("install.mode_0666", self._where()))
 
     def _note_open_key(self, found: FileInfo | None) -> bool:
         if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:

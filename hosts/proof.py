@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from hosts import addresses
-from hosts.addresses import AddressError
+from hosts.addresses import AddressError, Network
 from hosts.probe import Endpoint, EndpointResult
-from hosts.transports.base import Network, TransportError
+from hosts.transports.base import TransportError
 
 Probe = Callable[[str, Endpoint], Awaitable[EndpointResult]]
 

@@ -12,11 +12,14 @@ from hosts.transports.base import (
     TransportError,
     leaf_sha256,
     normal_fingerprint,
+    openssh_fingerprint,
 )
+from hosts.transports.ctrl import CtrlTransport
 from hosts.transports.local import LocalTransport
 
 REGISTRY: dict[str, type[Transport]] = {
     "local": LocalTransport,
+    "ctrl": CtrlTransport,
 }
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "leaf_sha256",
     "normal_fingerprint",
     "open_transport",
+    "openssh_fingerprint",
 ]
 
 

@@ -8,17 +8,16 @@ relative to MailRoot and separated by "/". Everything that goes wrong is a `Tran
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from abc import ABC, abstractmethod
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
+from hosts import addresses
+from hosts.addresses import AddressError, Network
 from hosts.messages import Message
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SSLCONF = "sslconf"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
@@ -137,6 +136,20 @@ class Transport(ABC):
         """
         raise TransportError(Message("transport.no_clear_channel"), permanent=True)
 
+    async def scan(self) -> str:
+        """The identity that the other side shows, for a person to compare and confirm.
+
+        Opens a connection of its own, and sends no secret. "" where there is nothing to pin.
+        """
+        return ""
+
+    async def locate(self, address: str) -> str:
+        """The IP address to connect to; raises TransportError where the address is refused."""
+        try:
+            return await addresses.resolve(address, self.target.allowed_networks)
+        except AddressError as error:
+            raise TransportError(error.message, permanent=error.permanent) from None
+
     @abstractmethod
     async def close(self) -> None:
         """Close the channel; does nothing when it is closed already, and never raises."""
@@ -215,6 +228,11 @@ def normal_fingerprint(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9+/]{43}=?", text):
         return b64decode(text.rstrip("=") + "=").hex()
     return text
+
+
+def openssh_fingerprint(sha256: str) -> str:
+    """A SHA-256 as OpenSSH shows it, for a person to compare: "SHA256:…"."""
+    return "SHA256:" + b64encode(bytes.fromhex(sha256)).decode().rstrip("=") if sha256 else ""
 
 
 def leaf_sha256(pem: bytes | None) -> str:

@@ -1,0 +1,260 @@
+"""XMail's own administration protocol: works on every XMail, with nothing installed on the host.
+
+It has no rename and no chmod, and on a full disk it answers OK while the file is gone. Hence the
+order of `replace_all`: a harmless scratch file of the key's size is written, read back and deleted
+first; then the key and, only when that is known to be there, the certificate. What is lost all the
+same is written back in the session that is still open. A session that breaks between the two files
+can be finished with the certificate, which is public, over a connection in clear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import ClassVar
+
+from hosts import addresses
+from hosts.ctrl import (
+    CLEAR_PORT,
+    NOT_CREATED,
+    TIMEOUT_S,
+    TLS_PORT,
+    CtrlError,
+    Refused,
+    Session,
+    TLSUnusable,
+    canonical_lines,
+)
+from hosts.messages import Message
+from hosts.transports.base import (
+    ChannelUnusable,
+    File,
+    FileInfo,
+    Listing,
+    Ready,
+    Target,
+    Transport,
+    TransportError,
+    check_path,
+    normal_fingerprint,
+)
+
+SCRATCH = "server.scratch"
+PUBLIC = "server.cert"
+
+
+class CtrlTransport(Transport):
+    """Files below MailRoot through CTRL; `port` 6018 is TLS at once, any other one takes #!TLS."""
+
+    sets_mode = False
+    atomic: ClassVar[bool] = False
+    identity_is_pair: ClassVar[bool] = True
+    timeout_s = TIMEOUT_S
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.port = target.port or CLEAR_PORT
+        self._session: Session | None = None
+        self._turn = asyncio.Lock()
+        self._held: dict[str, bytes | None] = {}
+
+    async def connect(self) -> None:
+        ip = await self.locate(self.target.address)
+        may_be_clear = self.target.allow_plain_key or addresses.is_loopback(ip)
+        pinned = normal_fingerprint(self.target.trust_fingerprint)
+        if not pinned and not may_be_clear:
+            raise TransportError(Message("ctrl.no_fingerprint"), permanent=True)
+        async with _translated():
+            try:
+                session = await self._open(ip)
+            except (TLSUnusable, CtrlError) as error:
+                if not may_be_clear or not _speaks_no_tls(error):
+                    raise
+                await self._log_in(await self._open_in_clear(ip))
+            else:
+                self._session = session
+                if pinned or not may_be_clear:
+                    session.check_identity({pinned, *self.also_trusted} - {""})
+                await self._log_in(session)
+        self.confidential = True
+
+    async def connect_in_clear(self) -> None:
+        ip = await self.locate(self.target.address)
+        async with _translated():
+            await self._log_in(await self._open_in_clear(ip))
+        self.confidential = False
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        self._held.clear()
+        self.confidential = False
+        if session is not None:
+            await session.quit()
+
+    async def scan(self) -> str:
+        ip = await self.locate(self.target.address)
+        async with _translated():
+            session = await self._open(ip)
+            session.close()
+        return session.sha256
+
+    async def read(self, path: str) -> bytes | None:
+        async with self._use(check_path(path)) as session:
+            if not self.confidential and not _is_public(path):
+                if await self._size(session, path) is None:
+                    return None
+                raise TransportError(Message("ctrl.not_in_clear", {"path": path}), permanent=True)
+            self._held[path] = data = await session.get(path)
+            return data
+
+    async def info(self, path: str) -> FileInfo | None:
+        async with self._use(check_path(path)) as session:
+            size = await self._size(session, path)
+        return None if size is None else FileInfo(path, size)
+
+    async def list(self, path: str, pattern: str) -> Listing:
+        path = "" if path in {"", "."} else check_path(path)
+        async with self._use(path or ".") as session:
+            return [FileInfo(*found) for found in await session.files(path, pattern)]
+
+    async def replace_all(
+        self, files: Sequence[File], token: str, *, ready: Ready | None = None
+    ) -> None:
+        for file in files:
+            check_path(file.path)
+            if not self.confidential and (file.private or not _is_public(file.path)):
+                message = Message("ctrl.not_in_clear", {"path": file.path})
+                raise TransportError(message, permanent=True)
+        secrets = [file for file in files if file.private]
+        if secrets:
+            await self._try_scratch(secrets[0])
+        before = {file.path: await self._before(file.path) for file in files}
+        if ready is not None:
+            await ready()
+        written: list[str] = []
+        for file in files:
+            written.append(file.path)
+            if not await self._write(file.path, file.data, at_once=bool(secrets)):
+                await self._write_back({path: before[path] for path in written})
+                message = Message("transport.disk_full", {"path": file.path})
+                raise TransportError(message, permanent=True)
+
+    async def remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            async with self._use(check_path(path)) as session:
+                if await self._size(session, path) is not None:
+                    if not self.confidential and not _is_public(path):
+                        message = Message("ctrl.not_in_clear", {"path": path})
+                        raise TransportError(message, permanent=True)
+                    await session.put(path, b"")
+                self._held[path] = None
+
+    def canonical(self, data: bytes | None) -> bytes | None:
+        """XMail stores LF ends, and no file that is empty."""
+        return b"".join(line + b"\n" for line in canonical_lines(data)) or None if data else None
+
+    # Steps.
+
+    async def _open(self, ip: str) -> Session:
+        """A session inside TLS, not logged in yet."""
+        tls_at_once = self.port == TLS_PORT
+        session = await Session.open(
+            ip, self.port, tls_at_once=tls_at_once, timeout_s=self.timeout_s
+        )
+        try:
+            if not tls_at_once:
+                await session.start_tls()
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    async def _open_in_clear(self, ip: str) -> Session:
+        port = CLEAR_PORT if self.port == TLS_PORT else self.port
+        return await Session.open(ip, port, timeout_s=self.timeout_s)
+
+    async def _log_in(self, session: Session) -> None:
+        self._session = session
+        self.identity = session.sha256
+        await session.login(self.target.user, self.target.credential.password)
+
+    async def _size(self, session: Session, path: str) -> int | None:
+        directory, _, name = path.rpartition("/")
+        found = dict(await session.files(directory, name))
+        return found.get(name)
+
+    async def _try_scratch(self, key: File) -> None:
+        """Make sure that there is room, and that data may follow a command at once."""
+        path = posixpath.join(posixpath.dirname(key.path), SCRATCH)
+        data = _scratch(len(key.data))
+        written = await self._write(path, data, at_once=True)
+        async with self._use(path) as session:
+            await session.put(path, b"")
+        if not written:
+            raise TransportError(Message("transport.disk_full", {"path": key.path}), permanent=True)
+
+    async def _before(self, path: str) -> bytes | None:
+        return self._held[path] if path in self._held else await self.read(path)
+
+    async def _write(self, path: str, data: bytes, *, at_once: bool) -> bool:
+        """Write a file and read it back; False if it is not what was written."""
+        async with self._use(path) as session:
+            self._held.pop(path, None)
+            await session.put(path, data, at_once=at_once)
+            found = await session.get(path)
+            self._held[path] = found
+        return found == self.canonical(data)
+
+    async def _write_back(self, before: dict[str, bytes | None]) -> None:
+        """Give back what a full disk took, now that this session is the only way to the host."""
+        for path, data in before.items():
+            created = self._held.get(path) is None
+            if data and await self._write(path, data, at_once=True):
+                if created and not _is_public(path) and self.target.os == "unix":
+                    where = {"path": f"{self.target.mailroot}/{path}"}
+                    self.notes.append(Message("install.mode_0666", where))
+            elif data:
+                self.notes.append(Message("ctrl.lost_file", {"path": path}))
+            else:
+                with suppress(Refused):
+                    await self.remove([path])
+
+    @asynccontextmanager
+    async def _use(self, path: str) -> AsyncIterator[Session]:
+        """The session, for one command at a time."""
+        async with self._turn, _translated(path):
+            if self._session is None:
+                raise CtrlError("ctrl.lost")
+            yield self._session
+
+
+@asynccontextmanager
+async def _translated(path: str = "") -> AsyncIterator[None]:
+    """Errors of the protocol as errors of a transport."""
+    try:
+        yield
+    except TLSUnusable as error:
+        raise ChannelUnusable(error.message, permanent=error.permanent) from None
+    except Refused as error:
+        message = error.message
+        if error.number == NOT_CREATED:
+            message = Message("ctrl.not_created", {"path": path})
+        raise TransportError(message, permanent=True) from None
+    except CtrlError as error:
+        raise TransportError(error.message, permanent=error.permanent) from None
+
+
+def _speaks_no_tls(error: CtrlError) -> bool:
+    return isinstance(error, TLSUnusable) or error.message.code == "ctrl.tls_off"
+
+
+def _is_public(path: str) -> bool:
+    return posixpath.basename(path) == PUBLIC
+
+
+def _scratch(size: int) -> bytes:
+    """Harmless lines, as many bytes as the key has."""
+    whole, rest = divmod(size, 64)
+    return (b"#" * 63 + b"\n") * whole + (b"#" * (rest - 1) + b"\n" if rest else b"")
