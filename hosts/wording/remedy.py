@@ -78,8 +78,8 @@ TEXTS: dict[str, Promise] = {
     ),
     "remedy.placed": _("Install the pair from the portal when you want to use it."),
     "remedy.wire_not_disk": _(
-        "Check that the address leads to this very XMail and that it uses %(path)s: another server, "
-        "a relay or a port forwarding may answer in its place."
+        "Check that the address leads to this very XMail and that it uses %(path)s: another "
+        "server, a relay or a port forwarding may answer in its place."
     ),
     "remedy.add_endpoints": _(
         "Enter the ports of its services under Edit on the host’s page, to see whether they serve "
