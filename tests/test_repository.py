@@ -13,7 +13,8 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("certs", "hosts", "xmailadmin")
-MAX_LINES = 450
+MAX_LINES = {"tests": 500}  # by folder; cases are long, not deep
+MAX_LINES_ELSEWHERE = 450
 
 # These know neither Django nor Celery, nor does anything of ours that they import.
 PURE = (
@@ -140,7 +141,12 @@ def test_files_are_short() -> None:
         for path in our_code(suffix, *PACKAGES, "templates/", "tests/", "bench/", "manage.py")
         if "/migrations/" not in name_of(path)
     }
-    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+    too_long = {
+        name: lines
+        for name, lines in lengths.items()
+        if lines > MAX_LINES.get(name.split("/")[0], MAX_LINES_ELSEWHERE)
+    }
+    assert too_long == {}
 
 
 def test_modules_are_named_for_what_they_do() -> None:
