@@ -91,7 +91,7 @@ _PURPOSES = {
     EKU.ANY_EXTENDED_KEY_USAGE: "Any Extended Key Usage",
 }
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_NEEDS_QUOTES = frozenset(',+"<>;')
+_NEEDS_QUOTES = frozenset(",+<>;")
 
 
 def certificate_text(certificate: x509.Certificate) -> str:

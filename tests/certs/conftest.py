@@ -64,12 +64,12 @@ def tool(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def pair_of() -> Callable[[str], IssuedPair]:
-    """The pair of `RAW` with a kind of key, made once for each kind."""
+    """The pair of `RAW` with a kind of key, made once for each kind, valid from now on."""
     made: dict[str, IssuedPair] = {}
 
     def pair(kind: str) -> IssuedPair:
         if kind not in made:
-            made[kind] = issue(spec(key_size=kind), NOW)
+            made[kind] = issue(spec(key_size=kind), datetime.now(UTC))  # real clients verify it
         return made[kind]
 
     return pair
