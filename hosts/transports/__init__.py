@@ -16,9 +16,11 @@ from hosts.transports.base import (
 )
 from hosts.transports.ctrl import CtrlTransport
 from hosts.transports.local import LocalTransport
+from hosts.transports.sftp import SFTPTransport
 
 REGISTRY: dict[str, type[Transport]] = {
     "local": LocalTransport,
+    "sftp": SFTPTransport,
     "ctrl": CtrlTransport,
 }
 

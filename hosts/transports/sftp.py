@@ -1,0 +1,322 @@
+"""A MailRoot on another machine, over SSH's file transfer.
+
+The host key is compared with the registered fingerprint before anything is authenticated. Nothing
+of the machine that runs the portal takes part: no ~/.ssh, no agent, no known_hosts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from fnmatch import fnmatchcase
+from typing import ClassVar, TypeVar
+
+import asyncssh
+from asyncssh import SFTPAttrs
+
+from hosts.mailroot import sftp_path
+from hosts.messages import Message, Param
+from hosts.transports import ssh
+from hosts.transports.base import (
+    SSLCONF,
+    File,
+    FileInfo,
+    Listing,
+    Ready,
+    Target,
+    Transport,
+    TransportError,
+    check_path,
+    check_token,
+    stage_name,
+)
+
+PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
+READ_LIMIT = 4 * 1024 * 1024
+BLOCK = 16 * 1024
+STEP_TIMEOUT_S = 15.0
+#: What runs leave in sslconf, `.old` ones only where the server has no posix-rename.
+LEFTOVERS = (".server.*.new", ".server.*.old")
+
+T = TypeVar("T")
+_MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
+_READ_ONLY_FLAG = 1
+
+
+class SFTPTransport(Transport):
+    """Files below MailRoot through an SSH server."""
+
+    atomic: ClassVar[bool] = True
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.sets_mode = target.os == "unix"
+        self._root = sftp_path(target.mailroot, target.os).rstrip("/")
+        self._connections: list[asyncssh.SSHClientConnection] = []
+        self._client: asyncssh.SFTPClient | None = None
+        self._owner = SFTPAttrs()
+
+    async def connect(self) -> None:
+        ssh.check_enrolled(self.target)
+        self._connections = await ssh.connect(self.target, self.locate)
+        self.identity = ssh.identity_of(self._connections[-1])
+        try:
+            async with _step("sftp"):
+                self._client = await self._connections[-1].start_sftp_client()
+        except TransportError:
+            raise TransportError(Message("sftp.no_sftp"), permanent=True) from None
+        self.confidential = True
+        async with _step(self.target.mailroot):
+            try:
+                self._owner = await self._sftp.stat(self._root or "/")
+            except _MISSING:
+                self._owner = SFTPAttrs(permissions=0)
+        if not stat.S_ISDIR(self._owner.permissions or 0):
+            message = Message("transport.mailroot_missing", {"mailroot": self.target.mailroot})
+            raise TransportError(message, permanent=True)
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        connections, self._connections = self._connections, []
+        self.confidential = False
+        if client is not None:
+            client.exit()
+        await ssh.close(connections)
+
+    async def scan(self) -> str:
+        return await ssh.scan(self.target, self.locate)
+
+    async def read(self, path: str) -> bytes | None:
+        data = bytearray()
+        async with self._on(path):
+            try:
+                async with self._sftp.open(self._at(path), "rb", encoding=None) as file:
+                    while block := await file.read(BLOCK, len(data)):
+                        data += block  # type: ignore[arg-type]  # bytes, being opened so
+                        if len(data) > READ_LIMIT:
+                            message = Message("transport.too_large", {"path": path})
+                            raise TransportError(message, permanent=True)
+            except _MISSING:
+                return None
+        return bytes(data)
+
+    async def info(self, path: str) -> FileInfo | None:
+        async with self._on(path):
+            found = await _unless_missing(self._sftp.stat(self._at(path)))
+        return None if found is None else self._file_info(path, found)
+
+    async def list(self, path: str, pattern: str) -> Listing:
+        directory = self._root + "/" if path in {"", "."} else self._at(path)
+        async with self._on(path):
+            found = await _unless_missing(self._sftp.readdir(directory)) or []
+        return [
+            self._file_info(str(entry.filename), entry.attrs)
+            for entry in sorted(found, key=lambda entry: str(entry.filename))
+            if fnmatchcase(str(entry.filename), pattern)
+            and not stat.S_ISDIR(entry.attrs.permissions or 0)
+        ]
+
+    async def replace_all(
+        self, files: Sequence[File], token: str, *, ready: Ready | None = None
+    ) -> None:
+        staged = [(stage_name(check_path(file.path), check_token(token)), file) for file in files]
+        await self._prepare_sslconf()
+        async with self._undone_on_error(staged):
+            await _all(self._stage(file, staging) for staging, file in staged)
+        if ready is not None:
+            await ready()
+        async with self._undone_on_error(staged):
+            try:
+                # Sent together, so that the server renames one right after the other.
+                await _all(self._replace(staging, file.path) for staging, file in staged)
+            except asyncssh.SFTPOpUnsupported:
+                await self._replace_in_turn(staged, token)
+
+    async def remove(self, paths: Iterable[str]) -> None:
+        await _all(self._unlink(check_path(path)) for path in paths)
+
+    async def set_private(self, path: str) -> None:
+        if not self.sets_mode:
+            return await super().set_private(path)
+        async with self._on(path):
+            await _unless_missing(self._sftp.chmod(self._at(path), PRIVATE))
+
+    # Steps.
+
+    @property
+    def _sftp(self) -> asyncssh.SFTPClient:
+        if self._client is None:
+            raise TransportError(Message("sftp.lost"))
+        return self._client
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{check_path(path)}"
+
+    def _file_info(self, name: str, found: SFTPAttrs) -> FileInfo:
+        if not self.sets_mode:
+            return FileInfo(name, found.size or 0)
+        mode = stat.S_IMODE(found.permissions) if found.permissions is not None else None
+        return FileInfo(name, found.size or 0, mode, found.uid, found.gid)
+
+    async def _prepare_sslconf(self) -> None:
+        """Have a directory to stage in, without the files that other runs left there."""
+        async with self._on(SSLCONF):
+            found = await _unless_missing(self._sftp.lstat(self._at(SSLCONF)))
+            if found is None:
+                await self._sftp.mkdir(self._at(SSLCONF), SFTPAttrs(permissions=PRIVATE_DIRECTORY))
+                if self.sets_mode:
+                    made = await self._sftp.lstat(self._at(SSLCONF))
+                    await self._give(self._at(SSLCONF), made, self._owner, SSLCONF)
+                return
+            if not stat.S_ISDIR(found.permissions or 0):
+                message = Message("transport.not_a_directory", {"path": SSLCONF})
+                raise TransportError(message, permanent=True)
+            names = [str(name) for name in await self._sftp.listdir(self._at(SSLCONF))]
+        leftovers = [name for name in names if any(fnmatchcase(name, like) for like in LEFTOVERS)]
+        await self.remove(f"{SSLCONF}/{name}" for name in leftovers)
+
+    async def _stage(self, file: File, staging: str) -> None:
+        path = self._at(staging)
+        async with self._on(file.path):
+            replaced = await _unless_missing(self._sftp.lstat(self._at(file.path)))
+            if replaced is not None and stat.S_ISDIR(replaced.permissions or 0):
+                message = Message("transport.not_a_file", {"path": file.path})
+                raise TransportError(message, permanent=True)
+            flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
+            mode = SFTPAttrs(permissions=PRIVATE) if self.sets_mode else SFTPAttrs()
+            async with self._sftp.open(path, flags, mode, None) as stream:
+                if self.sets_mode:
+                    regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
+                    owner = replaced if replaced is not None and regular else self._owner
+                    await self._give(path, await stream.stat(), owner, file.path)
+                    # Said again where the server's umask may have taken more than was asked for.
+                    wanted = PRIVATE if file.private else PUBLIC
+                    await stream.setstat(SFTPAttrs(permissions=wanted))
+                for start in range(0, len(file.data), BLOCK):
+                    await stream.write(file.data[start : start + BLOCK], start)
+                with suppress(asyncssh.SFTPOpUnsupported):
+                    await stream.fsync()
+
+    async def _give(self, path: str, made: SFTPAttrs, owner: SFTPAttrs, name: str) -> None:
+        """Give a new file to the owner and group of the one it replaces."""
+        if owner.uid is None or (made.uid, made.gid) == (owner.uid, owner.gid):
+            return
+        try:
+            await self._sftp.setstat(path, SFTPAttrs(uid=owner.uid, gid=owner.gid))
+        except (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure):
+            if made.uid != owner.uid:  # the group alone does not decide who can read a key
+                message = Message("transport.owner", {"path": name, "owner": owner.uid})
+                raise TransportError(message, permanent=True) from None
+
+    async def _replace(self, staging: str, path: str) -> None:
+        async with self._on(path):
+            try:
+                await self._sftp.posix_rename(self._at(staging), self._at(path))
+            except _MISSING:
+                message = Message("transport.superseded", {"path": path})
+                raise TransportError(message, permanent=True) from None
+
+    async def _replace_in_turn(self, staged: Sequence[tuple[str, File]], token: str) -> None:
+        """Where rename replaces nothing: move the old file away, the new one in, one by one.
+
+        A file that cannot be moved in is followed by the old one's return.
+        """
+        kept = []
+        for staging, file in staged:
+            old = stage_name(file.path, token).removesuffix("new") + "old"
+            async with self._on(file.path):
+                with suppress(*_MISSING):
+                    await self._sftp.rename(self._at(file.path), self._at(old))
+                    kept.append(old)
+                try:
+                    await self._sftp.rename(self._at(staging), self._at(file.path))
+                except asyncssh.Error:
+                    if old in kept:
+                        kept.remove(old)
+                        await self._sftp.rename(self._at(old), self._at(file.path))
+                    raise
+        await self.remove(kept)
+
+    async def _unlink(self, path: str) -> None:
+        async with self._on(path):
+            await _unless_missing(self._sftp.remove(self._at(path)))
+
+    @asynccontextmanager
+    async def _undone_on_error(self, staged: Sequence[tuple[str, File]]) -> AsyncIterator[None]:
+        try:
+            yield
+        except TransportError:
+            with suppress(TransportError):
+                await self.remove(staging for staging, _ in staged)
+            raise
+
+    @asynccontextmanager
+    async def _on(self, path: str) -> AsyncIterator[None]:
+        """A step that concerns one file; a vague refusal is explained by a look at the disk."""
+        try:
+            async with _step(path):
+                yield
+        except TransportError as error:
+            if error.message.code != "sftp.failure" or self._client is None:
+                raise
+            raise await self._cause(error, path) from None
+
+    async def _cause(self, error: TransportError, path: str) -> TransportError:
+        params: dict[str, Param] = {"path": path}
+        with suppress(TransportError):
+            async with _step(path):
+                disk = await self._client_statvfs()
+                if disk.bavail == 0 or disk.favail == 0 < disk.files:
+                    return TransportError(Message("transport.disk_full", params), permanent=True)
+                if disk.flags & _READ_ONLY_FLAG:
+                    return TransportError(Message("transport.read_only", params), permanent=True)
+        return error
+
+    async def _client_statvfs(self) -> asyncssh.SFTPVFSAttrs:
+        return await self._sftp.statvfs(self._root or "/")
+
+
+async def _all(steps: Iterable[Awaitable[None]]) -> None:
+    """All steps at once; raises the first error when all of them have ended."""
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _unless_missing(step: Awaitable[T]) -> T | None:
+    try:
+        return await step
+    except _MISSING:
+        return None
+
+
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (asyncssh.SFTPPermissionDenied, "transport.denied"),
+    (asyncssh.SFTPNoSpaceOnFilesystem, "transport.disk_full"),
+    (asyncssh.SFTPQuotaExceeded, "transport.quota"),
+    (asyncssh.SFTPWriteProtect, "transport.read_only"),
+)
+
+
+@asynccontextmanager
+async def _step(path: str) -> AsyncIterator[None]:
+    """One step in its time; errors of SFTP and SSH as errors of a transport."""
+    try:
+        async with asyncio.timeout(STEP_TIMEOUT_S):
+            yield
+    except (*_MISSING, asyncssh.SFTPOpUnsupported):
+        raise
+    except asyncssh.SFTPError as error:
+        if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection):
+            raise TransportError(Message("sftp.lost")) from None
+        for kind, code in _CAUSES:
+            if isinstance(error, kind):
+                raise TransportError(Message(code, {"path": path}), permanent=True) from None
+        params: dict[str, Param] = {"path": path, "reason": str(error.reason)[:120]}
+        raise TransportError(Message("sftp.failure", params)) from None
+    except TimeoutError:
+        raise TransportError(Message("sftp.silent", {"seconds": round(STEP_TIMEOUT_S)})) from None
+    except (asyncssh.Error, OSError):
+        raise TransportError(Message("sftp.lost")) from None
