@@ -16,6 +16,7 @@ from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
 from tests.doubles.pairs import Pair, make_pair
 from tests.doubles.wire import Faults
 from tests.doubles.xmail import XMail
+from tests.hosts.speech import spoken
 
 STARTTLS = ("smtp", "submission", "pop3")
 AT_ONCE = ("smtps", "pop3s", "ctrls")
@@ -34,7 +35,9 @@ def xmail(tmp_path: Path, pair: Pair) -> Iterator[XMail]:
 
 
 async def look(xmail: XMail, name: str, timeout_s: float = 5) -> EndpointResult:
-    return await probe("127.0.0.1", Endpoint(name, xmail.ports[name]), timeout_s)
+    result = await probe("127.0.0.1", Endpoint(name, xmail.ports[name]), timeout_s)
+    assert f"{name.upper()} {xmail.ports[name]}" in spoken(result.message)
+    return result
 
 
 @contextmanager
@@ -244,6 +247,7 @@ async def test_no_xmail(name: str, banner: bytes, code: str) -> None:
     with server(saying(banner)) as port:
         result = await probe("127.0.0.1", Endpoint(name, port), 0.5)
     assert (result.ok, result.stage, result.message.code) == (False, "banner", code)
+    assert spoken(result.message)
 
 
 async def test_what_a_server_says_is_made_fit_to_be_shown() -> None:
@@ -292,6 +296,7 @@ async def test_an_answer_given_before_tls_does_not_pass_for_one_inside(xmail: XM
 async def test_addresses_that_lead_nowhere(address: str, port: int, code: str) -> None:
     result = await probe(address, Endpoint("smtp", port), 5)
     assert (result.ok, result.stage, result.message.code) == (False, "connect", code)
+    assert spoken(result.message)
 
 
 async def test_nothing_answers() -> None:
