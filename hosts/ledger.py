@@ -117,11 +117,11 @@ def work(deployment: Deployment) -> Iterable[Installation]:
     hosts are diagnosed at the end.
     """
     seen: set[int] = set()
-    done_here: set[int | None] = set()
+    done_here: set[int] = set()
     while True:
         ids = deploy.ready().filter(deployment=deployment).order_by("pk")
         claimed = run(ids.values_list("pk", flat=True)[: deploy.CHUNK])
-        done_here.update(row.host_id for row in claimed)
+        done_here.update(row.host_id for row in claimed if row.host_id is not None)
         deploy.settle(Deployment.objects.filter(pk=deployment.pk))
         rows = deployment.installations.order_by("pk").select_related("pair", "previous_pair")
         for row in rows.exclude(pk__in=seen).exclude(status__in=Installation.UNFINISHED):
@@ -285,7 +285,9 @@ class _Run:
             self._write(row, previous_pair=row.previous_pair, adopted=True)
         elif entry.what == "hand_back":
             self._write(row, status=Status.QUEUED, token="", lease_until=None)
-            Host.objects.filter(pk=row.host_id, token=self.token).update(token="", lease_until=None)
+            Host.objects.filter(installations=row, token=self.token).update(
+                token="", lease_until=None
+            )
         else:
             self._finish(row, entry.value)
 
@@ -315,14 +317,19 @@ class _Run:
             token="",
             lease_until=None,
         )
-        host: dict[str, Any] = {"token": "", "lease_until": None}
+        host: dict[str, Any] = {}
         if outcome.status in (Status.INSTALLED, Status.UNCHANGED):
-            host |= {"pair": row.pair, "installed_at": now}
+            host = {"pair": row.pair, "installed_at": now}
         elif outcome.status == Status.REMOVED:
-            host |= {"pair": None, "installed_at": None}
+            host = {"pair": None, "installed_at": None}
         elif outcome.status == Status.ROLLED_BACK:
-            host |= {"pair": row.previous_pair}
-        Host.objects.filter(pk=row.host_id, token=self.token).update(**host)
+            host = {"pair": row.previous_pair}
+        self._free_host(row, **host)
+
+    def _free_host(self, row: Installation, **values: Any) -> None:
+        Host.objects.filter(installations=row, token=self.token).update(
+            token="", lease_until=None, **values
+        )
 
     def _snapshot(self, pair: Pair | None) -> NoteSnapshot | None:
         if pair is None:

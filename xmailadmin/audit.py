@@ -19,11 +19,12 @@ def record(
 ) -> AuditEntry:
     """Returns the new row that says that `who` (None: the system) did `action` to `obj`."""
     request = who if isinstance(who, HttpRequest) else None
-    user = request.user if request is not None else who
-    known = isinstance(user, User)
+    person = who.user if isinstance(who, HttpRequest) else who
+    user = person if isinstance(person, User) else None
+    nobody = SYSTEM if who is None else ""
     return AuditEntry.objects.create(
-        actor=user if known else None,
-        actor_name=user.get_username() if known else SYSTEM if who is None else "",
+        actor=user,
+        actor_name=nobody if user is None else user.get_username(),
         address=request.META.get("REMOTE_ADDR") or None if request is not None else None,
         action=action,
         object_type=obj._meta.model_name or "" if obj is not None else "",

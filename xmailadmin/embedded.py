@@ -66,28 +66,19 @@ class Portal:
         self._ticker = Service(app, max_interval=5, scheduler_cls=Scheduler)
 
     def serve(self) -> None:
-        """Blocks until SIGINT or SIGTERM, and returns when everything has stopped."""
-        threads = [
-            threading.Thread(target=self._worker.start, name="worker", daemon=True),
-            threading.Thread(target=self._ticker.start, name="ticker", daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
-        web = _Web(self._stop_working)
-        web.run(sockets=[self._socket])
-        self._stop_working()
+        """Blocks until SIGINT or SIGTERM, and returns when all work is finished or handed over."""
+        worker = threading.Thread(target=self._worker.start, name="worker", daemon=True)
+        ticker = threading.Thread(target=self._ticker.start, name="ticker", daemon=True)
+        worker.start()
+        ticker.start()
+        _Web().run(sockets=[self._socket])
         self._ticker.stop()
         self._worker.stop()
-        for thread in threads:
-            thread.join(STOP_S)
-
-    def _stop_working(self) -> None:
-        # Told before the web server drains, so that hosts in hand get all of the time there is.
-        ledger.stop()
+        worker.join(STOP_S)  # the ticker only sleeps, and ends with the process
 
 
 class _Web(uvicorn.Server):
-    def __init__(self, when_stopping: Any) -> None:
+    def __init__(self) -> None:
         super().__init__(
             uvicorn.Config(
                 "xmailadmin.asgi:application",
@@ -98,8 +89,8 @@ class _Web(uvicorn.Server):
                 timeout_graceful_shutdown=3,
             )
         )
-        self._when_stopping = when_stopping
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        self._when_stopping()
+        # Told before the web server drains, so that hosts in hand get all of the time there is.
+        ledger.stop()
         super().handle_exit(sig, frame)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -12,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from hosts.diagnosis import Facts, findings, gather
 from hosts.messages import Message
 from hosts.models.host import Host
+from hosts.probe import Endpoint
 from hosts.transports import Target, open_transport
 from xmailadmin.vault import VaultError
 
@@ -26,13 +29,7 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
     def take(self, hosts: Iterable[Host]) -> list[Diagnosis]:
         """Looks at the hosts, all at once, and returns and keeps what was found on each."""
         rows = list(hosts.select_related("pair") if isinstance(hosts, models.QuerySet) else hosts)
-        targets: list[tuple[Host, Target | None]] = []
-        for host in rows:
-            try:
-                targets.append((host, host.target()))
-            except VaultError:
-                targets.append((host, None))
-        facts = asyncio.run(_look_at_all(targets))
+        facts = asyncio.run(_look_at_all([_Look.at(host) for host in rows]))
         return [self._keep(host, found) for host, found in zip(rows, facts, strict=True)]
 
     def _keep(self, host: Host, facts: Facts) -> Diagnosis:
@@ -70,14 +67,36 @@ class Diagnosis(models.Model):
         return f"{self.host} {self.at:%Y-%m-%d %H:%M}"
 
 
-async def _look_at_all(targets: list[tuple[Host, Target | None]]) -> list[Facts]:
+@dataclass(frozen=True)
+class _Look:
+    """What looking at one host takes, so that no row is touched while the sockets are."""
+
+    target: Target | None  # None: its secrets cannot be opened
+    endpoints: list[Endpoint]
+    address: str
+    recorded_sha256: str | None
+
+    @classmethod
+    def at(cls, host: Host) -> Self:
+        try:
+            target = host.target()
+        except VaultError:
+            target = None
+        recorded = host.pair.sha256 if host.pair is not None else None
+        return cls(target, host.endpoints, host.address, recorded)
+
+    async def facts(self) -> Facts:
+        if self.target is None:
+            return Facts.unreachable(Message("deploy.vault"), self.endpoints, self.recorded_sha256)
+        transport = open_transport(self.target)
+        return await gather(transport, self.endpoints, self.address, self.recorded_sha256)
+
+
+async def _look_at_all(looks: list[_Look]) -> list[Facts]:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def look(host: Host, target: Target | None) -> Facts:
-        recorded = host.pair.sha256 if host.pair is not None else None
-        if target is None:
-            return Facts.unreachable(Message("deploy.vault"), host.endpoints, recorded)
+    async def one(look: _Look) -> Facts:
         async with slots:
-            return await gather(open_transport(target), host.endpoints, host.address, recorded)
+            return await look.facts()
 
-    return await asyncio.gather(*(look(host, target) for host, target in targets))
+    return await asyncio.gather(*map(one, looks))

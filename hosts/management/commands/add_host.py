@@ -34,9 +34,12 @@ class Command(PortalCommand):
         parser.add_argument("--mailroot", default="", metavar="PATH")
         parser.add_argument("--os", choices=Host.OS.values, default=Host.OS.UNIX)
         for name in PORTS:
-            default = Host._meta.get_field(f"{name}_port").default
             parser.add_argument(
-                f"--{name}-port", type=int, default=default, metavar="N", help="0 = off"
+                f"--{name}-port",
+                type=int,
+                default=getattr(Host(), f"{name}_port"),
+                metavar="N",
+                help="0 = off",
             )
         parser.add_argument("--trust-fingerprint", default="", metavar="SHA256")
         parser.add_argument("--allow-plain-key", action="store_true")
@@ -57,7 +60,8 @@ class Command(PortalCommand):
         try:
             host.full_clean()
         except ValidationError as error:
-            self.fail("\n".join(f"{name}: {' '.join(told)}" for name, told in error))
+            told = error.message_dict.items()
+            self.fail("\n".join(f"{name}: {' '.join(sentences)}" for name, sentences in told))
         secrets = {
             name: self._secret(options[option])
             for name, option in (

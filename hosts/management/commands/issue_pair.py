@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from django.db import transaction
 
 from certs.models import Pair
-from certs.problems import word_problem
+from certs.problems import explain
 from certs.spec import PairSpec, SpecError
 from hosts.deploy import create_deployment
 from hosts.management.deploying import DeployingCommand
@@ -53,7 +53,7 @@ class Command(DeployingCommand):
                 }
             )  # fmt: skip
         except SpecError as error:
-            self.fail("\n".join(f"{each.field}: {word_problem(each)}" for each in error.errors))
+            self.fail("\n".join(f"{each.field}: {explain(each)}" for each in error.errors))
         hosts = self.hosts(options["install"]) if options["install"] else []
         with transaction.atomic():
             pair = Pair.objects.request(spec, by=None, memo=options["memo"])
