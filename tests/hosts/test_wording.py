@@ -37,9 +37,9 @@ def codes(path: Path) -> Iterator[str]:
             yield text
     for _, code in messages(tree):
         if isinstance(code, ast.JoinedStr):
-            parts = [part.value for part in code.values]
             pattern = "".join(
-                re.escape(str(part)) if isinstance(part, str) else "[a-z_.]+" for part in parts
+                re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z_.]+"
+                for part in code.values
             )
             yield from [code for code in TEXTS if re.fullmatch(pattern, code)] or [pattern]
 
