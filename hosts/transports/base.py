@@ -119,7 +119,11 @@ class Transport(ABC):
         self.notes: list[Message] = []
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,7 +131,10 @@ class Transport(ABC):
 
     @abstractmethod
     async def connect(self) -> None:
-        """Open the channel and make sure that the other side is the host that was registered."""
+        """Open the channel and make sure that the other side is the host that was registered.
+
+        `close` must be called also after it has failed.
+        """
 
     async def connect_in_clear(self) -> None:
         """Open a channel that no secret may cross, to finish an interrupted `replace_all`.

@@ -128,6 +128,7 @@ async def scan(target: Target, locate: Locate) -> str:
                     kex_algs=list(KEY_EXCHANGES),
                     server_host_key_algs=[name for family in HOST_KEYS for name in family],
                 )
+        await asyncio.sleep(0)  # the connection was aborted; its socket closes in the next turn
         return normal_fingerprint(key.get_fingerprint("sha256")) if key else ""
     finally:
         await close(connections)

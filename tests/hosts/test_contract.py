@@ -222,10 +222,9 @@ async def test_knows_whom_it_met(site: Site) -> None:
     max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(
-    path=st.text(
-        alphabet=st.sampled_from(["a", "/", ".", "..", "\\", "\x00", "\n", "~", "server.key"]),
-        max_size=12,
-    )
+    path=st.lists(
+        st.sampled_from(["a", "/", ".", "..", "\\", "\x00", "\n", "~", "server.key"]), max_size=9
+    ).map("".join)
 )
 def test_paths_that_could_lead_elsewhere_are_refused(path: str) -> None:
     try:
