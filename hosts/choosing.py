@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from hosts.filters import search_hosts
 from hosts.models import Host
 
+DIGITS = re.compile(r"[0-9]{1,18}")  # what every database can compare with a key
 SHOWN = 200  # hosts offered as check boxes; whoever has more searches for them
 
 
@@ -75,7 +77,7 @@ class HostChoice(forms.Form):
     def _ticked(self) -> set[int]:
         raw = self["hosts"].value() or []
         values = [getattr(value, "pk", value) for value in raw]
-        return {int(value) for value in values if str(value).isdecimal()}
+        return {int(value) for value in values if DIGITS.fullmatch(str(value))}
 
     @property
     def found(self) -> list[Host]:

@@ -30,7 +30,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         warning=Count("pk", filter=Q(disabled=False, state=State.WARNING)),
         error=Count("pk", filter=Q(disabled=False, state=State.ERROR)),
         unknown=Count("pk", filter=Q(disabled=False, state=State.UNKNOWN)),
-        disabled=Count("pk", filter=Q(disabled=True)),
+        switched_off=Count("pk", filter=Q(disabled=True)),
         without=Count("pk", filter=Q(disabled=False, pair=None)),
         until=Min("pair__not_after", filter=Q(disabled=False)),
     )

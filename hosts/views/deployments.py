@@ -72,7 +72,7 @@ def deployment_new(request: HttpRequest, pk: int) -> HttpResponse:
                 pair,
                 hosts,
                 by=request,
-                place_only=form.cleaned_data["place_only"],
+                place_only=bool(form.cleaned_data["place_only"]),
                 first=hosts[0] if form.cleaned_data["careful"] else None,
                 stop_after=form.cleaned_data["stop_after"] or 0,
             )

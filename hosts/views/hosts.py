@@ -17,8 +17,9 @@ from django_tables2 import RequestConfig
 from certs.models import Pair
 from hosts import deploy
 from hosts.filters import HostFilter, narrowed
-from hosts.forms import HostForm
+from hosts.forms import CONNECTION, HostForm
 from hosts.models import Host, Installation
+from hosts.models.host import SECRETS
 from hosts.tables import PAGE, HostTable
 from hosts.views import present
 from hosts.wording import word
@@ -90,7 +91,8 @@ def host_mailroot_check(request: HttpRequest) -> HttpResponse:
 
     Without htmx the answer is the whole form again, with everything that was typed.
     """
-    host = Host.objects.filter(pk=request.POST.get("host") or None).first()
+    known = request.POST.get("host", "")
+    host = Host.objects.filter(pk=known).first() if known.isdecimal() else None
     form = HostForm(request.POST, instance=host)
     form.is_valid()
     found = [word(message) for message in form.inspection.found] if form.inspection else []
@@ -99,11 +101,20 @@ def host_mailroot_check(request: HttpRequest) -> HttpResponse:
         "host": host,
         "checked": True,
         "found": found,
-        "problems": form.errors.get("mailroot", []),
+        "problems": _problems(form),
     }
     if present.is_live(request):
         return render(request, "hosts/mailroot_check.html", context)
     return render(request, "hosts/host_form.html", context)
+
+
+def _problems(form: HostForm) -> list[str]:
+    """Returns what keeps the portal from looking at the MailRoot, or what is wrong with it."""
+    about = [str(error) for error in (*form.non_field_errors(), *form.errors.get("mailroot", ()))]
+    for name in (*CONNECTION, *SECRETS):
+        if name != "mailroot":
+            about += [f"{form[name].label}: {error}" for error in form.errors.get(name, ())]
+    return about
 
 
 @require_safe

@@ -146,6 +146,7 @@ class Row:
     message: str = ""
     tls: str = ""
     port: int = 0
+    same: bool = False  # as one that is shown in full already
 
 
 def endpoints(raw: Iterable[Mapping[str, Any]], expected: str = "") -> list[Row]:
@@ -176,6 +177,7 @@ def _endpoint(item: Mapping[str, Any], expected: str) -> Row:
         sha256=sha256,
         message="" if item.get("ok") else say(item.get("message")),
         tls=" · ".join(str(item[key]) for key in ("tls_version", "cipher") if item.get(key)),
+        same=bool(expected) and sha256 == expected,
     )
 
 
@@ -204,4 +206,5 @@ def _on_disk(facts: Mapping[str, Any], recorded: str, sha256: str) -> Row:
         return Row(word, str(_("No certificate")), "warning", "warning")
     if recorded and recorded != sha256:
         return Row(word, str(_("Another certificate")), "error", "error", sha256)
-    return Row(word, str(_("The same") if recorded else _("Present")), "ok", "ok", sha256)
+    verdict = _("The same") if recorded else _("Present")
+    return Row(word, str(verdict), "ok", "ok", sha256, same=bool(recorded))

@@ -23,13 +23,16 @@ def hex_pairs(value: str | None) -> SafeString:
 
 
 @register.filter
-def days_left(value: datetime | None) -> int | None:
-    """Returns how many whole days remain until `value`: negative when it is past."""
-    return None if value is None else (value - timezone.now()).days
+def days_left(value: datetime | str | None) -> int | None:
+    """Returns how many whole days remain until `value`: negative when it is past.
+
+    A template gives "" for what is not there, such as the pair of a host without one.
+    """
+    return (value - timezone.now()).days if isinstance(value, datetime) else None
 
 
 @register.filter
-def expiry_tone(value: datetime | None) -> str:
+def expiry_tone(value: datetime | str | None) -> str:
     """Returns the tone in which an expiry is told: ok, warning, error, or unknown without one."""
     days = days_left(value)
     if days is None:

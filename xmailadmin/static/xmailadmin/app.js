@@ -148,7 +148,7 @@
   // A form is sent once, however often its button is pressed. ---------------------------------------
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.method !== "post" || form.dataset.repeatable !== undefined) return;
+    if (form.method !== "post") return;
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "1";
     setTimeout(() => delete form.dataset.sent, 4000);

@@ -1,0 +1,17 @@
+"""What the tests of pages share: a signed-in browser without JavaScript, and what it reads."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+
+
+def text(response: HttpResponseBase) -> str:
+    """Returns the words of a page, without markup and with single spaces."""
+    assert isinstance(response, HttpResponse)
+    assert response.status_code == 200
+    html = re.sub(r"<(script|style|title)\b.*?</\1>", " ", response.content.decode(), flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
