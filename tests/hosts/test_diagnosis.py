@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,13 @@ from hosts.diagnosis import Facts, Finding, covers, findings, gather
 from hosts.facts import FileFacts
 from hosts.messages import Message
 from hosts.probe import ENDPOINT_NAMES, Endpoint, EndpointResult
-from hosts.transports import File, FileInfo, Target, Transport, TransportError, open_transport
+from hosts.transports import Target, TransportError
 from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
 from tests.doubles.pairs import Pair, make_pair
 from tests.doubles.xmail import XMail
+from tests.hosts.diagnosing import NOW, ScriptedTransport, diagnose, judged, local, services
 from tests.hosts.speech import spoken
 
-NOW = dt.datetime.now(dt.UTC)
 HEALTHY = {"pair_ok", "key_ok", "ca_none", "endpoints_ok", "xmail_weaknesses"}
 
 
@@ -47,83 +45,6 @@ def xmail(mailroot: Path) -> Iterator[XMail]:
         yield running
 
 
-class MemoryTransport(Transport):
-    """Files in a dictionary; a value that is an error is raised."""
-
-    def __init__(
-        self,
-        files: dict[str, bytes | TransportError],
-        *,
-        target: Target | None = None,
-        confidential: bool = True,
-        fails: TransportError | None = None,
-    ) -> None:
-        super().__init__(target or Target("memory", "ctrl", mailroot="/var/MailRoot"))
-        self.files = files
-        self.reads: list[str] = []
-        self._confidential = confidential
-        self._fails = fails
-
-    async def connect(self) -> None:
-        if self._fails is not None:
-            raise self._fails
-        self.confidential = self._confidential
-
-    async def close(self) -> None: ...
-
-    async def read(self, path: str) -> bytes | None:
-        self.reads.append(path)
-        found = self.files.get(path)
-        if isinstance(found, TransportError):
-            raise found
-        return found
-
-    async def info(self, path: str) -> FileInfo | None:
-        return FileInfo(path, 1) if path in self.files else None
-
-    async def list(self, path: str, pattern: str) -> list[FileInfo]:
-        prefix = "" if path == "." else f"{path}/"
-        names = [name.removeprefix(prefix) for name in self.files if name.startswith(prefix)]
-        return [FileInfo(name, 1) for name in names if fnmatchcase(name, pattern)]
-
-    async def replace_all(self, files: Sequence[File], token: str, **_: object) -> None:
-        raise NotImplementedError
-
-    async def remove(self, paths: Iterable[str]) -> None:
-        raise NotImplementedError
-
-
-def local(mailroot: Path, os: str = "unix") -> Transport:
-    return open_transport(Target("a", "local", os=os, mailroot=str(mailroot)))
-
-
-def services(xmail: XMail, *names: str) -> list[Endpoint]:
-    return [Endpoint(name, xmail.ports[name]) for name in names or ENDPOINT_NAMES]
-
-
-def judged(facts: Facts, now: dt.datetime = NOW) -> dict[str, Finding]:
-    """The findings by code; each must be sayable, survive its way through JSON, and say what to do
-    unless all is well."""
-    found = findings(facts, now)
-    for finding in found:
-        spoken(finding.message)
-        assert finding.level in {"ok", "info", "warning", "error"}
-        assert (finding.remedy is None) == (finding.level == "ok"), finding
-        if finding.remedy is not None:
-            spoken(finding.remedy)
-        assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
-    for finding, topic in zip(found, ("pair_", "key_", "ca_"), strict=False):
-        assert finding.code.startswith(topic)
-    return {finding.code: finding for finding in found}
-
-
-async def diagnose(
-    mailroot: Path, xmail: XMail | None = None, recorded: str | None = None
-) -> dict[str, Finding]:
-    endpoints = services(xmail) if xmail else []
-    return judged(await gather(local(mailroot), endpoints, "127.0.0.1", recorded))
-
-
 async def test_a_healthy_host(xmail: XMail, mailroot: Path, pair: Pair) -> None:
     facts = await gather(local(mailroot), services(xmail), "127.0.0.1", pair.sha256)
     found = judged(facts)
@@ -131,17 +52,6 @@ async def test_a_healthy_host(xmail: XMail, mailroot: Path, pair: Pair) -> None:
     assert {finding.level for finding in found.values()} == {"ok", "info"}
     assert facts.proven
     assert "mail.example.jp" in spoken(found["pair_ok"].message)
-
-
-async def test_facts_become_json_without_secrets(xmail: XMail, mailroot: Path, pair: Pair) -> None:
-    facts = await gather(local(mailroot), services(xmail), "127.0.0.1", pair.sha256)
-    text = json.dumps(facts.to_json())
-    assert "PRIVATE KEY" not in text
-    assert pair.key.decode().splitlines()[1] not in text + repr(facts)
-    raw = json.loads(text)
-    assert raw["recorded_sha256"] == raw["pair"]["sha256"] == raw["endpoints"][0]["sha256"]
-    assert raw["key"] == {"state": "ok", "mode": "0600", "uid": facts.key.uid, "gid": facts.key.gid}
-    assert raw["server_tab"]["EnableSMTP-TLS"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -239,10 +149,10 @@ async def test_permissions_that_cannot_be_seen(pair: Pair) -> None:
         "server.key": pair.key,
         "server.cert": pair.certificate,
     }
-    found = judged(await gather(MemoryTransport(files), [], "", None))
+    found = judged(await gather(ScriptedTransport(files), [], "", None))
     assert found["mode_unseen"].level == "info"
     windows = Target("w", "ctrl", os="windows", mailroot="C:\\MailRoot")
-    found = judged(await gather(MemoryTransport(files, target=windows), [], "", None))
+    found = judged(await gather(ScriptedTransport(files, target=windows), [], "", None))
     assert "C:\\MailRoot\\server.key" in spoken(found["mode_windows"].message)
     assert "mode_unseen" not in found
 
@@ -337,7 +247,7 @@ async def test_tls_switched_off(xmail: XMail, mailroot: Path) -> None:
 
 async def test_tls_switched_off_on_a_host_whose_files_cannot_be_read(xmail: XMail) -> None:
     write_settings(xmail.mailroot, {"EnableSMTP-TLS": "0"})
-    away = MemoryTransport({}, fails=TransportError(Message("transport.silent")))
+    away = ScriptedTransport({}, fails=TransportError(Message("transport.silent")))
     facts = await gather(away, services(xmail, "smtp", "smtps"), "127.0.0.1", None)
     codes = [finding.code for finding in findings(facts, NOW)]
     assert "endpoint_command" in codes
@@ -369,45 +279,6 @@ async def test_recorded_disk_and_wire(xmail: XMail, mailroot: Path, pair: Pair) 
     assert found["pair_ok"].level == "ok"
 
 
-async def test_a_difference_is_looked_at_three_times(mailroot: Path, pair: Pair) -> None:
-    looks: list[str] = []
-
-    def serving(sha256: str) -> EndpointResult:
-        return EndpointResult("smtp", 25, True, "done", Message("probe.ok"), sha256=sha256)
-
-    def probe_for(good_at: int) -> object:
-        async def probe(address: str, endpoint: Endpoint) -> EndpointResult:
-            looks.append(address)
-            return serving(pair.sha256 if len(looks) >= good_at else "0" * 64)
-
-        return probe
-
-    for good_at, count, differs in ((1, 1, False), (2, 2, False), (3, 3, False), (4, 3, True)):
-        looks.clear()
-        facts = await gather(
-            local(mailroot), [Endpoint("smtp", 25)], "127.0.0.1", None, probe_for(good_at)  # type: ignore[arg-type]
-        )  # fmt: skip
-        codes = {finding.code for finding in findings(facts, NOW)}
-        assert ("wire_not_disk" in codes, len(looks)) == (differs, count)
-
-
-async def test_a_pair_that_is_being_switched_is_read_again(mailroot: Path, pair: Pair) -> None:
-    other = make_pair()
-    transport = MemoryTransport(
-        {"server.tab": b"", "server.key": other.key, "server.cert": pair.certificate}
-    )
-    read = transport.read
-
-    async def read_late(path: str) -> bytes | None:
-        if transport.reads.count("server.key") == 1:
-            transport.files["server.key"] = pair.key
-        return await read(path)
-
-    transport.read = read_late  # type: ignore[method-assign]
-    facts = await gather(transport, [], "", None)
-    assert facts.pair.state == "ok"
-
-
 async def test_no_service_answers(xmail: XMail, mailroot: Path) -> None:
     for name in ENDPOINT_NAMES:
         xmail.refuse(name)
@@ -431,68 +302,6 @@ async def test_nothing_to_look_at(mailroot: Path) -> None:
     assert judged(off)["no_endpoint"].level == "info"
     nowhere = await gather(local(mailroot), [Endpoint("smtp", 25)], "", None)
     assert judged(nowhere)["no_address"].level == "info"
-
-
-async def test_a_forbidden_address_is_not_probed(mailroot: Path) -> None:
-    async def probe(address: str, endpoint: Endpoint) -> EndpointResult:
-        raise AssertionError(address)
-
-    for address in ("169.254.169.254", "no-such-host.invalid"):
-        facts = await gather(local(mailroot), [Endpoint("smtp", 25)], address, None, probe)
-        assert not facts.endpoints[0].reachable
-        assert facts.endpoints[0].message.code.startswith("address.")
-
-
-async def test_a_directory_that_is_no_mailroot(tmp_path: Path) -> None:
-    assert (await diagnose(tmp_path))["no_mailroot"].level == "error"
-
-
-async def test_a_host_that_cannot_be_reached(tmp_path: Path) -> None:
-    found = await diagnose(tmp_path / "missing")
-    assert found["not_reached"].level == "error"
-    assert (found["pair_unknown"].level, found["key_unknown"].level) == ("warning", "warning")
-
-
-async def test_a_host_that_was_not_even_tried() -> None:
-    facts = Facts.unreachable(Message("diagnosis.not_reached"), [Endpoint("smtp", 25)], "ab")
-    found = judged(facts)
-    assert found["not_reached"].level == "error"
-    assert "none_reachable" not in found
-    assert "no_endpoint" not in found
-
-
-async def test_a_key_that_the_portal_may_not_read(xmail: XMail, pair: Pair) -> None:
-    denied = TransportError(Message("transport.denied", {"path": "server.key"}), permanent=True)
-    transport = MemoryTransport(
-        {"server.tab": b"", "server.key": denied, "server.cert": pair.certificate}
-    )
-    facts = await gather(transport, [], "", None)
-    found = judged(facts)
-    assert (found["pair_unknown"].level, found["key_unreadable"].level) == ("warning", "warning")
-    assert found["not_readable"].message == denied.message
-    served = await gather(transport, services(xmail), "127.0.0.1", None)
-    assert judged(served)["pair_ok"].level == "ok"  # the handshake proves it
-
-
-async def test_a_key_is_not_read_over_an_unsafe_channel(pair: Pair) -> None:
-    transport = MemoryTransport(
-        {"server.tab": b"", "server.key": pair.key, "server.cert": pair.certificate},
-        confidential=False,
-    )
-    found = judged(await gather(transport, [], "", None))
-    assert "server.key" not in transport.reads
-    assert found["key_unseen"].level == "ok"
-    del transport.files["server.key"]
-    found = judged(await gather(transport, [], "", None))
-    assert found["pair_missing_key"].level == "error"
-
-
-async def test_a_pair_waits_in_sslconf(mailroot: Path, pair: Pair) -> None:
-    (mailroot / "sslconf").mkdir()
-    (mailroot / "sslconf" / "server.cert").write_bytes(pair.certificate)
-    assert "placed" not in await diagnose(mailroot)
-    (mailroot / "sslconf" / "server.cert").write_bytes(make_pair().certificate)
-    assert (await diagnose(mailroot))["placed"].level == "info"
 
 
 def test_old_tls_is_reported() -> None:
