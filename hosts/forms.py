@@ -156,7 +156,10 @@ class HostForm(forms.ModelForm[Host]):
 
     def _redirects_secrets(self) -> bool:
         """True if stored secrets would be sent elsewhere: who may edit may not therefore read."""
-        return bool(self.instance.pk and set(PLACE) & set(self.changed_data))
+        now = self.cleaned_data
+        return self.instance.pk is not None and any(
+            name in now and now[name] != self.initial[name] for name in PLACE
+        )
 
     def _check_mailroot(self) -> None:
         data = self.cleaned_data
