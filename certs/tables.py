@@ -22,7 +22,6 @@ class PairTable(tables.Table):  # type: ignore[misc]
     """Every pair: what it is for, until when, and where it is installed."""
 
     pair = cell("pair", verbose_name=_("Pair"), accessor="common_name")
-    names = cell("names", verbose_name=_("Names"), orderable=False)
     key = cell("key", verbose_name=_("Key"), accessor="key_label")
     until = cell("until", verbose_name=_("Valid until"), accessor="not_after")
     fingerprint = cell("fingerprint", verbose_name=_("SHA-256"), accessor="sha256", orderable=False)

@@ -105,11 +105,13 @@ def installed(pair: Pair) -> dict[str, Any]:
 
 def _certificate(pair: Pair, facts: CertificateFacts) -> dict[str, Any]:
     notes = tables(notes_for(facts).defer("results"))
+    current = [table for table in notes if not table.historical]
     return {
         "facts": facts,
         "fact_rows": fact_rows(facts),
         "text": pem.text(pair.certificate_pem or b""),
-        "current_tables": [table for table in notes if not table.historical],
+        "current_tables": current,
+        "client_count": sum(len(table.rows) for table in current),
         "historical_tables": [table for table in notes if table.historical],
         "protocols": Protocol.values,
     }
