@@ -4,40 +4,114 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.db import transaction
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from certs.models import Pair
 from certs.spec import PairSpec
 from hosts import deploy
 from hosts.forms import InstallPairForm
+from hosts.models import Deployment
 from xmailadmin import celery
 from xmailadmin.models import User
+
+LONGEST_NUMBER = 18  # digits that every database can compare
 
 
 @require_http_methods(("GET", "HEAD", "POST"))
 def pair_new(request: HttpRequest) -> HttpResponse:
-    """Asks what the pair shall contain, has it made and, if wanted, installed."""
+    """Asks what the pair shall contain, has it made and, if wanted, installed.
+
+    `?from=<pair>` offers that pair's values, `?host=<host>` chooses hosts to install it on.
+    """
     if request.method != "POST":
-        form = InstallPairForm(initial=_last_values(request))
-        return render(request, "hosts/pair_new.html", {"form": form})
+        like = _numbered(request.GET.get("from", ""))
+        form = InstallPairForm(initial=_initial(request, like))
+        return _page(request, form, str(_newest(request)), like)
     form = InstallPairForm(request.POST)
     if not form.is_valid() or form.spec is None:
-        return render(request, "hosts/pair_new.html", {"form": form})
-    by = request.user if isinstance(request.user, User) else None
+        return _page(request, form, request.POST.get("after", ""))
     with transaction.atomic():
+        # One request of a person at a time: a form that is sent twice is then seen to be.
+        by = User.objects.select_for_update().get(username=request.user.get_username())
+        if (made := _made_by_this_form(request, form)) is not None:
+            messages.info(request, _("This form was sent before; the pair was not made twice."))
+            return redirect(made)
         pair = Pair.objects.request(form.spec, by=by, memo=form.cleaned_data["memo"])
-        deployment = None
+        deployment: Deployment | None = None
         if form.cleaned_data["install_now"]:
             deployment = deploy.create_deployment(pair, form.chosen(), by=request)
         transaction.on_commit(lambda: celery.ring("certs.tasks.make_pair", pair.pk))
     return redirect(deployment or pair)
 
 
+def _page(
+    request: HttpRequest, form: InstallPairForm, after: str, like: Pair | None = None
+) -> HttpResponse:
+    refused = [field for field in form.visible_fields() if field.errors]
+    context = {"form": form, "after": after, "like": like, "refused": refused}
+    return render(request, "hosts/pair_new.html", context)
+
+
+def _newest(request: HttpRequest) -> int:
+    """Returns the number of the newest pair that this person had asked for, 0 for none."""
+    return (
+        Pair.objects.filter(created_by__username=request.user.get_username()).aggregate(
+            pk=Max("pk")
+        )["pk"]
+        or 0
+    )
+
+
+def _made_by_this_form(request: HttpRequest, form: InstallPairForm) -> Pair | None:
+    """Returns the pair that the same form has made before: it was asked for since the form was
+    shown, by the same person and with the same values."""
+    after = _number(request.POST.get("after", ""))
+    if after is None or form.spec is None:
+        return None
+    since = Pair.objects.filter(
+        created_by__username=request.user.get_username(),
+        pk__gt=after,
+        memo=form.cleaned_data["memo"],
+    ).exclude(status=Pair.Status.FAILED)
+    wanted = form.spec.to_json()
+    return next((pair for pair in since.order_by("-pk")[:10] if pair.spec == wanted), None)
+
+
+def _initial(request: HttpRequest, like: Pair | None) -> dict[str, Any]:
+    """Returns what the form offers: the last values, or those of another pair."""
+    initial = _last_values(request)
+    if like is not None:
+        initial |= _values_of(like)
+    if hosts := request.GET.getlist("host"):
+        initial |= {"hosts": hosts, "install_now": True}
+    return initial
+
+
+def _values_of(pair: Pair) -> dict[str, Any]:
+    if pair.spec:
+        return InstallPairForm.values_of(PairSpec.from_json(pair.spec)) | {"memo": pair.memo}
+    others = [name for name in pair.names.splitlines() if name != pair.common_name]
+    return {"common_name": pair.common_name, "aliases": " ".join(others), "email": ""}
+
+
 def _last_values(request: HttpRequest) -> dict[str, Any]:
     """Returns what this person wrote last, or else anybody: the next pair is often alike."""
     made = Pair.objects.filter(origin=Pair.Origin.ISSUED).exclude(spec={}).order_by("-pk")
-    last = made.filter(created_by=request.user.pk).first() or made.first()
+    last = made.filter(created_by__username=request.user.get_username()).first() or made.first()
     return dict(InstallPairForm.values_of(PairSpec.from_json(last.spec))) if last else {}
+
+
+def _numbered(raw: str) -> Pair | None:
+    number = _number(raw)
+    return None if number is None else Pair.objects.filter(pk=number).first()
+
+
+def _number(raw: str) -> int | None:
+    usable = raw.isascii() and raw.isdecimal() and len(raw) <= LONGEST_NUMBER
+    return int(raw) if usable else None
