@@ -78,6 +78,7 @@ class Session:
         self._sock: socket.socket | None = sock
         self._timeout_s = timeout_s
         self._stamp = ""
+        self._logged_in = False
         self._buffer = bytearray()
         self._tls: ssl.SSLObject | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -136,6 +137,7 @@ class Session:
         if not reply.good:
             params: dict[str, Param] = {"user": user, "reply": shown(reply.text)}
             raise CtrlError("ctrl.bad_login", params, permanent=True)
+        self._logged_in = True
 
     async def get(self, path: str) -> bytes | None:
         """The content of a file below MailRoot with LF ends; None if XMail cannot open it."""
@@ -164,6 +166,7 @@ class Session:
             await self._send(body)
         reply = await self._reply()
         if not reply.good:
+            self.close()  # nobody knows how much of the data XMail has taken for commands
             raise Refused(reply.number, reply.text)
 
     async def files(self, directory: str, pattern: str) -> list[tuple[str, int]]:
@@ -182,9 +185,9 @@ class Session:
         return found
 
     async def quit(self) -> None:
-        """Take leave and close."""
+        """Take leave, if there is somebody who would not take it for a login, and close."""
         with contextlib.suppress(CtrlError):
-            if self._sock is not None:
+            if self._logged_in and self._sock is not None:
                 await self._send(b'"quit"\r\n')
         self.close()
 

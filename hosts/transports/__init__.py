@@ -27,8 +27,11 @@ REGISTRY: dict[str, type[Transport]] = {
 __all__ = [
     "REGISTRY",
     "Credential",
+    "CtrlTransport",
     "File",
     "FileInfo",
+    "LocalTransport",
+    "SFTPTransport",
     "Target",
     "Transport",
     "TransportError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -144,22 +144,22 @@ class SmallSSH:
 async def small_ssh(
     *,
     password: str = "secret",
-    host_key: asyncssh.SSHKey | None = None,
+    host_keys: Sequence[asyncssh.SSHKey] = (),
     sftp: Any = True,
 ) -> AsyncIterator[SmallSSH]:
     """An SSH server that lets in whoever knows the password (or nobody's key)."""
-    key = host_key or asyncssh.generate_private_key("ssh-ed25519")
+    keys = host_keys or [asyncssh.generate_private_key("ssh-ed25519")]
     offered: list[str] = []
     acceptor = await asyncssh.listen(
         "127.0.0.1",
         0,
         server_factory=lambda: PasswordServer(offered, password),
-        server_host_keys=[key],
+        server_host_keys=list(keys),
         sftp_factory=sftp,
         config=None,
     )
     try:
-        yield SmallSSH(acceptor.get_port(), key, offered, acceptor)
+        yield SmallSSH(acceptor.get_port(), keys[0], offered, acceptor)
     finally:
         acceptor.close()
         await acceptor.wait_closed()
