@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone, translation
 
 from tests import servers
 from tests.portal import Portal
@@ -33,6 +34,14 @@ def _database_beside_playwright(
     """Lets a browser test use the database: not the test is async, only Playwright's loop is."""
     if _drives_browser(request.node):
         monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture(autouse=True)
+def _language_and_zone() -> Iterator[None]:
+    """No test inherits the language or time zone that a request of another one switched on."""
+    yield
+    translation.deactivate()
+    timezone.deactivate()
 
 
 @pytest.fixture(scope="session")
