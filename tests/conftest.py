@@ -23,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_drives_browser)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a case after the argument when the value is long: that makes a poor name, and a key
+    made anew by each test process would give one test two names."""
+    return argname if isinstance(val, str | bytes) and len(val) > 32 else None
+
+
 def _drives_browser(item: pytest.Item) -> bool:
     return "playwright" in getattr(item, "fixturenames", ())
 
