@@ -22,6 +22,9 @@ from tests.hosts.memory import Killed, Notebook
 
 NEW = make_pair("second.test")
 
+#: For what XMail does in its own way when it writes the files itself.
+writes_itself = pytest.mark.parametrize("site", ["local", "sftp"], indirect=True)
+
 
 def pair_files(pair: Pair, folder: str = "") -> list[File]:
     return [
@@ -97,10 +100,9 @@ async def test_nothing_is_replaced_if_the_caller_says_no(site: Site) -> None:
     assert site.lies_there("server.cert") == site.pair.certificate
 
 
+@writes_itself
 async def test_creates_what_was_not_there(site: Site) -> None:
     (site.root / "server.key").unlink()
-    if site.name == "ctrl":
-        pytest.skip("without a key there is no way in by CTRL's TLS")
     async with site.transport() as transport:
         await transport.replace_all(pair_files(NEW), "tok")
     assert site.mode("server.key") == 0o600
@@ -113,9 +115,8 @@ async def test_removes_files_also_those_that_are_missing(site: Site) -> None:
     assert site.lies_there("server.key") is None
 
 
+@writes_itself
 async def test_leftovers_of_another_run_are_deleted_and_fence_it_off(site: Site) -> None:
-    if site.name == "ctrl":
-        pytest.skip("CTRL stages nothing")
     zombie, successor = site.transport(), site.transport()
 
     async def taken_over() -> None:
@@ -143,9 +144,8 @@ async def test_mends_the_mode_of_a_key(site: Site) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to others")
+@writes_itself
 async def test_files_keep_owner_and_group(site: Site) -> None:
-    if site.name == "ctrl":
-        pytest.skip("XMail itself writes the files")
     os.chown(site.root, 1234, 1235)
     os.chown(site.root / "server.key", 2001, 2002)
     (site.root / "server.cert").unlink()
@@ -162,9 +162,8 @@ async def test_files_keep_owner_and_group(site: Site) -> None:
     }
 
 
+@writes_itself
 async def test_a_link_is_replaced_and_what_it_led_to_is_kept(site: Site) -> None:
-    if site.name == "ctrl":
-        pytest.skip("XMail opens whatever is there")
     elsewhere = site.root.parent / "elsewhere.key"
     elsewhere.write_bytes(b"precious\n")
     (site.root / "server.key").unlink()
@@ -175,9 +174,8 @@ async def test_a_link_is_replaced_and_what_it_led_to_is_kept(site: Site) -> None
     assert elsewhere.read_bytes() == b"precious\n"
 
 
+@writes_itself
 async def test_a_linked_sslconf_is_refused(site: Site) -> None:
-    if site.name == "ctrl":
-        pytest.skip("CTRL stages nothing")
     elsewhere = site.root.parent / "elsewhere"
     elsewhere.mkdir()
     (site.root / "sslconf").symlink_to(elsewhere)
@@ -189,9 +187,8 @@ async def test_a_linked_sslconf_is_refused(site: Site) -> None:
     assert site.lies_there("server.key") == site.pair.key
 
 
+@writes_itself
 async def test_missing_mailroot_is_said(site: Site) -> None:
-    if site.name == "ctrl":
-        pytest.skip("XMail knows where its MailRoot is")
     target = Target(**{**vars(site.target), "mailroot": str(site.root / "nowhere")})
     with pytest.raises(TransportError) as caught:
         async with open_transport(target):
@@ -251,10 +248,9 @@ async def test_no_operation_leaves_mailroot(site: Site, path: str) -> None:
 
 
 @pytest.mark.usefixtures("open_umask")
+@writes_itself
 async def test_no_key_is_ever_readable_by_others(site: Site) -> None:
     """SECURITY: watch every file below MailRoot while pairs are installed under umask 000."""
-    if site.name == "ctrl":
-        pytest.skip("XMail itself creates the files, with the mode that it likes")
     (site.root / "server.key").unlink()
     sightings: list[tuple[str, int]] = []
     looks = 0
