@@ -56,6 +56,17 @@ CODE = ("serial", "subject", "issuer")
 
 
 @dataclass(frozen=True)
+class Step:
+    """One entry of a time line (components/steps.html)."""
+
+    word: str
+    tone: str
+    icon: str
+    at: datetime | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class FactRow:
     """One line of the certificate; `kind` tells the template how to draw the value."""
 
@@ -119,8 +130,14 @@ def _certificate(pair: Pair, facts: CertificateFacts) -> dict[str, Any]:
 
 def making(pair: Pair) -> dict[str, Any]:
     """Returns what is shown while the pair is being made."""
+    requested = Step(_("The request is on record"), "ok", "ok", pair.created_at)
+    make = _("Make the key and the certificate")
+    if pair.status == Pair.Status.ISSUING:
+        now = Step(make, "busy", "running", text=_("Long keys take several seconds."))
+    else:
+        now = Step(make, "idle", "queued", text=_("This waits for a worker."))
     waited = (timezone.now() - pair.created_at).total_seconds()
-    return {"pair": pair, "slow": waited > PATIENCE_S}
+    return {"pair": pair, "steps": [requested, now], "slow": waited > PATIENCE_S}
 
 
 def context(pair: Pair) -> dict[str, Any]:

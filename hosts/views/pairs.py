@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 from certs.models import Pair
 from certs.spec import PairSpec
 from hosts import deploy
+from hosts.choosing import HostChoice
 from hosts.forms import InstallPairForm
 from hosts.models import Deployment
 from xmailadmin import celery
@@ -54,6 +55,7 @@ def _page(
     request: HttpRequest, form: InstallPairForm, after: str, like: Pair | None = None
 ) -> HttpResponse:
     refused = [field for field in form.visible_fields() if field.errors]
+    refused.sort(key=lambda field: field.name in HostChoice.base_fields)  # as on the page
     context = {"form": form, "after": after, "like": like, "refused": refused}
     return render(request, "hosts/pair_new.html", context)
 

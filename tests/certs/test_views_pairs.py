@@ -259,7 +259,7 @@ def test_progress_asks_again_until_the_pair_is_made_and_then_leads_to_it(signed_
     pair = Pair.objects.request(pair_spec(), by=None)
     html = page(signed_in, "pair_detail", pair.pk)
     assert 'hx-trigger="every 1s"' in html
-    assert "waits for a worker" in html
+    assert "This waits for a worker." in html
     address = reverse("pair_progress", args=[pair.pk]) + "?making"
     assert address in html
     assert 'hx-trigger="every 1s"' in signed_in.get(address, headers=LIVE).content.decode()
