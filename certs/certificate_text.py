@@ -16,6 +16,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as EKU
 from cryptography.x509.oid import ExtensionOID, NameOID
 from cryptography.x509.oid import SignatureAlgorithmOID as Signature
 
+# What the cryptography package raises, now here, now there, over a certificate gone wrong.
+MALFORMED = (
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 _ATTRIBUTES = {
     NameOID.COUNTRY_NAME: "C",
     NameOID.STATE_OR_PROVINCE_NAME: "ST",
@@ -90,6 +100,7 @@ _PURPOSES = {
     EKU.OCSP_SIGNING: "OCSP Signing",
     EKU.ANY_EXTENDED_KEY_USAGE: "Any Extended Key Usage",
 }
+UNREADABLE = "<unreadable>"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NEEDS_QUOTES = frozenset(",+<>;")
 
@@ -106,6 +117,22 @@ def name_text(name: x509.Name) -> str:
         for rdn in name.rdns
     )
     return ", ".join(parts)
+
+
+def subject_text(certificate: x509.Certificate) -> str:
+    """The subject in one line."""
+    try:
+        return name_text(certificate.subject)
+    except MALFORMED:
+        return UNREADABLE
+
+
+def issuer_text(certificate: x509.Certificate) -> str:
+    """The issuer in one line."""
+    try:
+        return name_text(certificate.issuer)
+    except MALFORMED:
+        return UNREADABLE
 
 
 def signature_text(certificate: x509.Certificate) -> str:
@@ -184,15 +211,15 @@ def _lines(certificate: x509.Certificate) -> Iterator[str]:
     yield f"        Version: {certificate.version.value + 1} (0x{certificate.version.value:x})"
     yield from _serial_lines(certificate.serial_number)
     yield f"        Signature Algorithm: {signature_text(certificate)}"
-    yield f"        Issuer: {name_text(certificate.issuer)}"
+    yield f"        Issuer: {issuer_text(certificate)}"
     yield "        Validity"
     yield f"            Not Before: {_date(certificate.not_valid_before_utc)}"
     yield f"            Not After : {_date(certificate.not_valid_after_utc)}"
-    yield f"        Subject: {name_text(certificate.subject)}"
+    yield f"        Subject: {subject_text(certificate)}"
     yield "        Subject Public Key Info:"
     try:
         yield from _key_lines(certificate.public_key())
-    except (ValueError, UnsupportedAlgorithm):
+    except MALFORMED:
         algorithm = certificate.public_key_algorithm_oid.dotted_string
         yield f"            Public Key Algorithm: {algorithm}"
     yield from _extension_lines(certificate)
@@ -245,9 +272,9 @@ def _key_lines(key: PublicKeyTypes) -> Iterator[str]:
 def _extension_lines(certificate: x509.Certificate) -> Iterator[str]:
     try:
         extensions = list(certificate.extensions)
-    except ValueError:
+    except MALFORMED:
         yield "        X509v3 extensions:"
-        yield "            <unreadable>"
+        yield f"            {UNREADABLE}"
         return
     if extensions:
         yield "        X509v3 extensions:"

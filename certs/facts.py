@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from certs.certificate_text import (
+    MALFORMED,
     extension_text,
     extension_title,
-    name_text,
+    issuer_text,
     serial_text,
     signature_text,
+    subject_text,
     visible,
 )
 
@@ -97,7 +99,7 @@ class CertificateFacts:
 
 
 def chain_facts(chain: Sequence[x509.Certificate]) -> CertificateFacts:
-    """What the first certificate of `chain` says; raises ValueError where it is malformed."""
+    """What the first certificate of `chain` says; raises one of `MALFORMED` at worst."""
     leaf = chain[0]
     extensions = _extensions(leaf)
     names, emails = _alternative_names(extensions)
@@ -107,8 +109,8 @@ def chain_facts(chain: Sequence[x509.Certificate]) -> CertificateFacts:
         common_name=common_name,
         names=names or ((common_name,) if common_name else ()),
         emails=emails,
-        subject=name_text(leaf.subject),
-        issuer=name_text(leaf.issuer),
+        subject=subject_text(leaf),
+        issuer=issuer_text(leaf),
         serial=serial_text(leaf.serial_number),
         version=leaf.version.value + 1,
         not_before=leaf.not_valid_before_utc,
@@ -126,7 +128,7 @@ def chain_facts(chain: Sequence[x509.Certificate]) -> CertificateFacts:
             for each in extensions
         ),
         chain_length=len(chain),
-        chain=tuple(name_text(each.subject) for each in chain),
+        chain=tuple(subject_text(each) for each in chain),
     )
 
 
@@ -152,7 +154,7 @@ def spki(key: PublicKeyTypes) -> bytes:
 def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.ExtensionType]]:
     try:
         return list(certificate.extensions)
-    except ValueError:
+    except MALFORMED:
         return []  # found on a host and malformed; everything else can still be told
 
 
@@ -172,13 +174,16 @@ def _alternative_names(
 
 
 def _common_name(certificate: x509.Certificate) -> str:
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    try:
+        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except MALFORMED:
+        return ""
     return visible(str(found[-1].value)) if found else ""
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*MALFORMED, InvalidSignature):
         return False
     return True

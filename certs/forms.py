@@ -104,7 +104,7 @@ class PairForm(forms.Form):
     )
     key_size = forms.ChoiceField(
         label=_("Key length"),
-        help_text=_("For example: RSA 2048 bits"),
+        help_text=_("RSA 2048 bits suits most."),
         choices=KEY_CHOICES,
         initial=f"rsa-{DEFAULT_KEY_SIZES['rsa']}",
         error_messages={

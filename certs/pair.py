@@ -6,17 +6,17 @@ text before the PEM allowed, the leaf first in a chain.
 """
 
 import re
+import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from certs.certificate_text import certificate_text
+from certs.certificate_text import MALFORMED, certificate_text
 from certs.facts import CertificateFacts, chain_facts, spki
 
 __all__ = [
@@ -52,11 +52,14 @@ MIN_RSA_BITS = 1963
 MIN_EC_BITS = 224
 
 # OpenSSL reads text line by line up to the first BEGIN line that it can use; a BOM may precede it.
+_BOM = b"\xef\xbb\xbf"
 _BLOCK = re.compile(
     rb"^(?:\xef\xbb\xbf)?-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?\n"
-    rb".*?^-----END (?P=label)-----[ \t]*\r?$",
+    rb"(?P<body>.*?)^-----END (?P=label)-----[ \t]*\r?$",
     re.MULTILINE | re.DOTALL,
 )
+# Headers such as Proc-Type, then Base64. The cryptography package would overlook other characters.
+_BODY = re.compile(rb"(?:[A-Za-z-]+: [^\n]*\n|[ \t\r]*\n)*[A-Za-z0-9+/=\r\n\t ]+")
 _KEY_LABELS = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
 _CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE")
 
@@ -94,28 +97,25 @@ class PairState:
 
 def load_certificates(pem: bytes) -> list[x509.Certificate]:
     """Every certificate of the file in its order, the leaf first; raises `PairError`."""
-    blocks = _blocks(pem, _CERTIFICATE_LABELS)
-    if not blocks:
-        raise PairError("bad_certificate")
+    blocks = _blocks(pem, _CERTIFICATE_LABELS, "bad_certificate")
     try:
         certificates = [x509.load_pem_x509_certificate(block) for _, block in blocks]
         certificates[0].public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+        for certificate in certificates:
+            _let_openssl_read(certificate)
+    except (*MALFORMED, ssl.SSLError) as error:
         raise PairError("bad_certificate") from error
     return certificates
 
 
 def load_key(pem: bytes) -> PrivateKeyTypes:
     """The first private key of the file; raises `PairError`, also for one with a passphrase."""
-    blocks = _blocks(pem, _KEY_LABELS)
-    if not blocks:
-        raise PairError("bad_key")
-    label, block = blocks[0]
+    label, block = _blocks(pem, _KEY_LABELS, "bad_key")[0]
     if label == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block:
         raise PairError("encrypted_key")
     try:
         key = serialization.load_pem_private_key(block, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except MALFORMED:
         raise PairError("bad_key") from None  # the cause could quote the key
     return key
 
@@ -135,7 +135,10 @@ def fingerprint_sha256(pem: bytes) -> str:
 
 
 def check(key_pem: bytes | None, certificate_pem: bytes | None) -> PairState:
-    """What the two files (None: there is no such file) amount to for XMail. Never raises."""
+    """What the two files (None: there is no such file) amount to for XMail. Never raises.
+
+    Only a handshake is proof: damage within an extension goes unnoticed here.
+    """
     key_code, public_key = _check_key(key_pem)
     certificate_code, chain = _check_certificate(certificate_pem)
     matching = None
@@ -159,7 +162,7 @@ def facts(pem: bytes) -> CertificateFacts:
         return chain_facts(load_certificates(pem))
     except PairError:
         raise
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         raise PairError("bad_certificate") from error
 
 
@@ -169,15 +172,25 @@ def text(pem: bytes) -> str:
         return "\n".join(map(certificate_text, load_certificates(pem)))
     except PairError:
         raise
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         raise PairError("bad_certificate") from error
 
 
-def _blocks(pem: bytes, labels: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
-    found = ((match["label"], match[0]) for match in _BLOCK.finditer(pem))
-    return [
-        (label, block.removeprefix(b"\xef\xbb\xbf")) for label, block in found if label in labels
-    ]
+def _blocks(pem: bytes, labels: tuple[bytes, ...], bad: StateCode) -> list[tuple[bytes, bytes]]:
+    """Label and text of each PEM block with one of `labels`; raises `PairError(bad)`."""
+    blocks = [match for match in _BLOCK.finditer(pem) if match["label"] in labels]
+    if not blocks or not all(_BODY.fullmatch(block["body"]) for block in blocks):
+        raise PairError(bad)
+    return [(block["label"], block[0].removeprefix(_BOM)) for block in blocks]
+
+
+def _let_openssl_read(certificate: x509.Certificate) -> None:
+    """Raises ssl.SSLError for what the cryptography package takes and OpenSSL does not.
+
+    The package looks into names and extensions only when asked, and is stricter there than OpenSSL.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificate.public_bytes(serialization.Encoding.DER))
 
 
 def _check_key(pem: bytes | None) -> tuple[StateCode, PublicKeyTypes | None]:
@@ -221,11 +234,12 @@ def _weakly_signed(certificate: x509.Certificate) -> bool:
     """Whether OpenSSL 3 refuses the signature; nobody checks the one on a self-signed leaf."""
     try:
         digest = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
+        return (
+            isinstance(digest, hashes.SHA1 | hashes.MD5)
+            and certificate.issuer != certificate.subject
+        )
+    except MALFORMED:
         return False
-    return (
-        isinstance(digest, hashes.SHA1 | hashes.MD5) and certificate.issuer != certificate.subject
-    )
 
 
 def _pair_code(key: StateCode, certificate: StateCode, matching: bool | None) -> StateCode:

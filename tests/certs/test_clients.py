@@ -16,7 +16,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone, translation
 
-from certs import clients, pair
+from certs import clients, note_snapshots, pair
 from certs.facts import CertificateFacts
 from certs.issue import issue
 from certs.models import ClientNote, NoteSnapshot
@@ -261,32 +261,32 @@ class TestKinds:
 @pytest.mark.django_db
 class TestSnapshots:
     def test_equal_notes_are_kept_once(self, certificate: CertificateFacts) -> None:
-        first = clients.snapshot_for(certificate, now=NOW)
-        assert clients.snapshot_for(certificate, now=NOW) == first
-        other = clients.snapshot_for(replace(certificate, is_ca=True), now=NOW)
+        first = note_snapshots.snapshot_for(certificate, now=NOW)
+        assert note_snapshots.snapshot_for(certificate, now=NOW) == first
+        other = note_snapshots.snapshot_for(replace(certificate, is_ca=True), now=NOW)
         assert other != first
         assert NoteSnapshot.objects.count() == 2
 
     def test_a_snapshot_stays_as_it_was(self, certificate: CertificateFacts) -> None:
-        before = clients.snapshot_for(certificate, now=NOW)
+        before = note_snapshots.snapshot_for(certificate, now=NOW)
         ClientNote.objects.filter(client_slug="thunderbird").update(mark="good", remark_en="Fine.")
-        after = clients.snapshot_for(certificate, now=NOW)
+        after = note_snapshots.snapshot_for(certificate, now=NOW)
         assert after.pk != before.pk
-        old = {n.mark for n in clients.notes_in(before) if n.client_slug == "thunderbird"}
-        new = {n.mark for n in clients.notes_in(after) if n.client_slug == "thunderbird"}
+        old = {n.mark for n in note_snapshots.notes_in(before) if n.client_slug == "thunderbird"}
+        new = {n.mark for n in note_snapshots.notes_in(after) if n.client_slug == "thunderbird"}
         assert (old, new) == ({"partial"}, {"good"})
 
     def test_its_tables_are_those_of_the_time(self, certificate: CertificateFacts) -> None:
-        snapshot = clients.snapshot_for(certificate, now=NOW)
+        snapshot = note_snapshots.snapshot_for(certificate, now=NOW)
         snapshot.refresh_from_db()
-        then, now = clients.notes_in(snapshot), clients.notes_for(certificate, now=NOW)
+        then, now = note_snapshots.notes_in(snapshot), clients.notes_for(certificate, now=NOW)
         assert clients.tables(then) == clients.tables(now)
         assert [(t.os, t.historical) for t in clients.tables(then)] == [
             ("Debian 12", False), ("Windows XP", True), ("Windows Vista", True),
         ]  # fmt: skip
 
     def test_without_a_certificate_it_is_empty(self) -> None:
-        assert clients.notes_in(clients.snapshot_for(None)) == []
+        assert note_snapshots.notes_in(note_snapshots.snapshot_for(None)) == []
 
 
 @pytest.fixture
