@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.utils.text import slugify
 
-from certs.models import ClientNote, NoteSnapshot
+from certs.models import ClientNote
 from certs.models.client_note import SIGNS, CertificateKind, Mark, Protocol, Security
 
 if TYPE_CHECKING:
@@ -24,13 +22,14 @@ __all__ = [
     "Row",
     "Settings",
     "Table",
+    "covers",
+    "has_san",
     "kind_order",
     "kinds_of",
+    "missing_names",
     "notes_for",
-    "notes_in",
     "notes_of_kinds",
     "settings_of",
-    "snapshot_for",
     "tables",
 ]
 
@@ -46,30 +45,6 @@ SELF_SIGNED_KINDS = frozenset(
         CertificateKind.RSA_1024,
         CertificateKind.RSA_1024_SECLEVEL1,
     }
-)
-
-# What a snapshot keeps: all that a reader of the note is told. The single runs stay with the note.
-SNAPSHOT_FIELDS = (
-    "key",
-    "client",
-    "client_ja",
-    "client_slug",
-    "version",
-    "version_ja",
-    "os",
-    "protocol",
-    "security",
-    "certificate_kind",
-    "mark",
-    "remark_en",
-    "remark_ja",
-    "setting_en",
-    "setting_ja",
-    "source",
-    "source_detail",
-    "measured_on",
-    "historical",
-    "position",
 )
 
 
@@ -90,9 +65,9 @@ def kinds_of(
         kinds += [CertificateKind.RSA_1024, CertificateKind.RSA_1024_SECLEVEL1]
     if facts.not_after < (now or datetime.now(UTC)):
         kinds.append(CertificateKind.EXPIRED)
-    if not _has_san(facts):
+    if not has_san(facts):
         kinds.append(CertificateKind.NOSAN)
-    elif any(not covers(facts.names, name) for name in host_names):
+    if missing_names(facts, host_names):
         kinds.append(CertificateKind.MISMATCH)
     if facts.self_signed and facts.is_ca:
         kinds.append(CertificateKind.SANCA)
@@ -107,7 +82,7 @@ def kinds_of(
     return tuple(kinds)
 
 
-def _has_san(facts: CertificateFacts) -> bool:
+def has_san(facts: CertificateFacts) -> bool:
     """True if clients find a host name where they look for it; the common name does not count."""
     return any(
         extension.title == "X509v3 Subject Alternative Name"
@@ -128,6 +103,11 @@ def covers(names: Iterable[str], host: str) -> bool:
     return False
 
 
+def missing_names(facts: CertificateFacts, host_names: Iterable[str]) -> tuple[str, ...]:
+    """Returns those of the host names that the certificate does not hold, each once."""
+    return tuple(name for name in dict.fromkeys(host_names) if not covers(facts.names, name))
+
+
 def notes_of_kinds(
     kinds: Iterable[str], *, self_signed: bool = False
 ) -> models.QuerySet[ClientNote]:
@@ -144,47 +124,6 @@ def notes_for(
     """Returns every note that applies to the certificate, the historical ones flagged as such."""
     kinds = kinds_of(facts, host_names=host_names, now=now)
     return notes_of_kinds(kinds, self_signed=facts.self_signed)
-
-
-# --- Notes kept with history ------------------------------------------------------------------
-
-
-def snapshot_for(
-    facts: CertificateFacts | None,
-    *,
-    host_names: Iterable[str] = (),
-    now: datetime | None = None,
-) -> NoteSnapshot:
-    """Returns the copy of the notes that apply to the certificate now; equal copies are one row.
-
-    Without facts (nothing readable is installed) the copy is empty.
-    """
-    content: dict[str, Any] = {"kinds": [], "notes": []}
-    if facts is not None:
-        content["kinds"] = list(kinds_of(facts, host_names=host_names, now=now))
-        notes = notes_for(facts, host_names=host_names, now=now).values(*SNAPSHOT_FIELDS)
-        content["notes"] = [_plain(note) for note in notes]
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    snapshot, _ = NoteSnapshot.objects.get_or_create(
-        sha256=hashlib.sha256(text.encode()).hexdigest(), defaults={"content": content}
-    )
-    return snapshot
-
-
-def notes_in(snapshot: NoteSnapshot) -> list[ClientNote]:
-    """Returns the notes of a snapshot as they were, as rows that are not in the database."""
-    fields = set(SNAPSHOT_FIELDS)
-    return [
-        ClientNote(**{name: value for name, value in note.items() if name in fields})
-        for note in snapshot.content["notes"]
-    ]
-
-
-def _plain(note: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in note.items()
-    }
 
 
 # --- The table form of the original page ------------------------------------------------------

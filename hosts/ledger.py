@@ -23,10 +23,13 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.db.models import F
 from django.utils import timezone
 
-from certs.clients import snapshot_for
+from certs.clients import missing_names
+from certs.facts import CertificateFacts
 from certs.models import NoteSnapshot, Pair
 from certs.models.lease import LEASE, free, lease_end, new_token
+from certs.note_snapshots import snapshot_for
 from hosts import deploy
+from hosts.client_names import client_names
 from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
 from hosts.messages import Message
 from hosts.models import Deployment, Diagnosis, Host, Installation
@@ -170,7 +173,8 @@ class _Run:
         self.token = token
         self.rows = {row.pk: row for row in rows}
         self.entries: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
-        self.snapshots: dict[int, NoteSnapshot | None] = {}
+        self.facts: dict[int, CertificateFacts | None] = {}
+        self.snapshots: dict[tuple[int, tuple[str, ...]], NoteSnapshot] = {}
 
     def go(self) -> None:
         jobs = []
@@ -312,7 +316,7 @@ class _Run:
             notes=[note.to_json() for note in outcome.notes],
             endpoints=[result.to_json() for result in outcome.endpoints],
             previous_pair=row.previous_pair,
-            client_notes=self._snapshot(row.pair),
+            client_notes=self._snapshot(row),
             finished_at=now,
             token="",
             lease_until=None,
@@ -331,13 +335,18 @@ class _Run:
             token="", lease_until=None, **values
         )
 
-    def _snapshot(self, pair: Pair | None) -> NoteSnapshot | None:
-        if pair is None:
+    def _snapshot(self, row: Installation) -> NoteSnapshot | None:
+        """Returns the client notes and the judgement of the pair on this host; equal ones once."""
+        if row.pair is None:
             return None
-        if pair.pk not in self.snapshots:
-            facts = pair.facts()
-            self.snapshots[pair.pk] = None if facts is None else snapshot_for(facts)
-        return self.snapshots[pair.pk]
+        if row.pair.pk not in self.facts:
+            self.facts[row.pair.pk] = row.pair.facts()
+        if (facts := self.facts[row.pair.pk]) is None:
+            return None
+        missing = missing_names(facts, client_names([row.host] if row.host else []))
+        if (row.pair.pk, missing) not in self.snapshots:
+            self.snapshots[row.pair.pk, missing] = snapshot_for(facts, host_names=missing)
+        return self.snapshots[row.pair.pk, missing]
 
 
 class _FanOut:

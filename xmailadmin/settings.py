@@ -197,6 +197,10 @@ TIME_ZONE = env.str("XMAILADMIN_TIME_ZONE", default="UTC")
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
+# --- Client notes -------------------------------------------------------------------------------
+# A note that nobody has confirmed for so many days is marked as ageing.
+NOTE_AGE_DAYS = env.int("XMAILADMIN_NOTE_AGE_DAYS", default=365)
+
 # --- Hosts --------------------------------------------------------------------------------------
 # Where configured, MailRoots must lie below one of these directories, and addresses inside one of
 # these networks.

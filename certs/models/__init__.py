@@ -1,4 +1,6 @@
 from .client_note import ClientNote, NoteSnapshot
+from .client_report import ClientReport
+from .note_change import NoteChange
 from .pair import Pair
 
-__all__ = ["ClientNote", "NoteSnapshot", "Pair"]
+__all__ = ["ClientNote", "ClientReport", "NoteChange", "NoteSnapshot", "Pair"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
@@ -52,6 +55,14 @@ class Mark(models.TextChoices):
 SIGNS: dict[str, str] = {Mark.GOOD: "◎", Mark.PARTIAL: "△", Mark.NONE: "×", Mark.ABSENT: "–"}
 
 
+class Verify(models.TextChoices):
+    """How a client was set while it was tried."""
+
+    DEFAULT = "default", _("As installed")
+    TRUSTED = "trusted", _("On, the certificate trusted")
+    OFF = "off", _("Off, or the certificate accepted when asked")
+
+
 class Source(models.TextChoices):
     SEED = "seed", _("From the original page")
     MEASURED = "measured", _("Measured")
@@ -87,6 +98,7 @@ class ClientNote(models.Model):
     source = models.CharField(max_length=8, choices=Source.choices)
     source_detail = models.CharField(max_length=200, blank=True)
     measured_on = models.DateField(null=True, blank=True)
+    confirmed_on = models.DateField(null=True, blank=True)  # a person saw that it still holds
     historical = models.BooleanField(default=False)
     position = models.PositiveSmallIntegerField(default=0)  # order inside its operating system
     edited_at = models.DateTimeField(null=True, blank=True)
@@ -124,6 +136,23 @@ class ClientNote(models.Model):
     @property
     def setting(self) -> str:
         return self._worded(self.setting_en, self.setting_ja)
+
+    @property
+    def known_on(self) -> date:
+        """The day on which somebody last saw that the note holds."""
+        days = (self.confirmed_on, self.measured_on)
+        seen = [day for day in days if day is not None]
+        if self.edited_at is not None:
+            seen.append(self.edited_at.date())
+        return max(seen) if seen else self.created_at.date()
+
+    @property
+    def ageing(self) -> bool:
+        """True if nobody has confirmed the note for longer than the team allows."""
+        if self.historical or self.pk is None:
+            return False  # it says itself that it is out of date, or is a copy in a snapshot
+        allowed = timedelta(days=settings.NOTE_AGE_DAYS)
+        return timezone.now().date() - self.known_on > allowed
 
     @staticmethod
     def _worded(english: str, japanese: str) -> str:

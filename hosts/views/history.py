@@ -7,9 +7,10 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 from django_tables2 import RequestConfig
 
-from certs.clients import notes_in, tables
+from certs.clients import tables
 from certs.models import Pair
 from certs.models.client_note import Protocol
+from certs.note_snapshots import notes_in
 from hosts import deploy
 from hosts.filters import InstallationFilter, narrowed
 from hosts.models import Host, Installation

@@ -74,7 +74,11 @@ def test_a_certificate_that_is_not_made_yet_is_judged_like_the_one_that_is() -> 
     ],
 )
 def test_each_flaw_is_named(
-    facts: CertificateFacts, changes: dict[str, Any], code: str, level: str, clients: set[str]
+    facts: CertificateFacts,
+    changes: dict[str, Any],
+    code: str,
+    level: str,
+    clients: set[str] | None | None,
 ) -> None:
     judgement = judge(replace(facts, **changes), now=LATER)
     assert {c.level for c in judgement.concerns if c.code == code} == {level}
