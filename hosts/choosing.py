@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django import forms
@@ -10,10 +9,9 @@ from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from hosts.filters import search_hosts
+from hosts.filters import key, search_hosts
 from hosts.models import Host
 
-DIGITS = re.compile(r"[0-9]{1,18}")  # what every database can compare with a key
 SHOWN = 200  # hosts offered as check boxes; whoever has more searches for them
 
 
@@ -77,7 +75,7 @@ class HostChoice(forms.Form):
     def _ticked(self) -> set[int]:
         raw = self["hosts"].value() or []
         values = [getattr(value, "pk", value) for value in raw]
-        return {int(value) for value in values if DIGITS.fullmatch(str(value))}
+        return {pk for value in values if (pk := key(value))}
 
     @property
     def found(self) -> list[Host]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import django_filters
@@ -12,8 +13,22 @@ from django.utils.translation import gettext_lazy as _
 from hosts.models import Deployment, Host, Installation
 
 DISABLED = "disabled"
+KEY = re.compile(r"[0-9]{1,18}")
+LARGEST_KEY = 10**18  # every database can compare keys with it
 STATES = [*Host.State.choices, (DISABLED, _("Disabled"))]
 ENABLED_STATES = list(Host.State.choices)
+
+
+def key(raw: object) -> int:
+    """Returns a primary key as a person or a link wrote it; 0, which no row has, for nonsense."""
+    return int(str(raw)) if KEY.fullmatch(str(raw)) else 0
+
+
+def chosen_by_link(field: str) -> Any:
+    """Returns a filter by one related object, which only links fill in."""
+    return django_filters.NumberFilter(
+        field_name=field, min_value=1, max_value=LARGEST_KEY, widget=forms.HiddenInput()
+    )
 
 
 def search_hosts(hosts: QuerySet[Host], words: str) -> QuerySet[Host]:
@@ -42,7 +57,7 @@ class HostFilter(django_filters.FilterSet):  # type: ignore[misc]
     transport = django_filters.ChoiceFilter(
         label=_("Transport"), choices=Host.Transport.choices, empty_label=_("All")
     )
-    pair = django_filters.NumberFilter(field_name="pair", widget=forms.HiddenInput())
+    pair = chosen_by_link("pair")
 
     class Meta:
         model = Host
@@ -76,7 +91,7 @@ class DeploymentFilter(django_filters.FilterSet):  # type: ignore[misc]
     person = django_filters.CharFilter(
         label=_("Person"), field_name="created_by_name", lookup_expr="icontains"
     )
-    pair = django_filters.NumberFilter(field_name="pair", widget=forms.HiddenInput())
+    pair = chosen_by_link("pair")
 
     class Meta:
         model = Deployment
@@ -126,8 +141,8 @@ class InstallationFilter(django_filters.FilterSet):  # type: ignore[misc]
         lookup_expr="date__lte",
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
-    host = django_filters.NumberFilter(field_name="host", widget=forms.HiddenInput())
-    pair = django_filters.NumberFilter(field_name="pair", widget=forms.HiddenInput())
+    host = chosen_by_link("host")
+    pair = chosen_by_link("pair")
 
     class Meta:
         model = Installation

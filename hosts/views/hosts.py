@@ -16,7 +16,7 @@ from django_tables2 import RequestConfig
 
 from certs.models import Pair
 from hosts import deploy
-from hosts.filters import HostFilter, narrowed
+from hosts.filters import HostFilter, key, narrowed
 from hosts.forms import CONNECTION, HostForm
 from hosts.models import Host, Installation
 from hosts.models.host import SECRETS
@@ -37,13 +37,12 @@ def host_list(request: HttpRequest) -> HttpResponse:
     table = HostTable(found.qs.select_related("pair"))
     RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
     filtered = narrowed(found)
-    pair = request.GET.get("pair", "")
     context = {
         "table": table,
         "form": found.form,
         "filtered": filtered,
         "empty": not filtered and not table.page.paginator.count,
-        "pair": Pair.objects.filter(pk=pair).first() if pair.isdecimal() else None,
+        "pair": Pair.objects.filter(pk=key(request.GET.get("pair"))).first(),
     }
     return render(request, "hosts/host_list.html", context)
 
@@ -91,8 +90,7 @@ def host_mailroot_check(request: HttpRequest) -> HttpResponse:
 
     Without htmx the answer is the whole form again, with everything that was typed.
     """
-    known = request.POST.get("host", "")
-    host = Host.objects.filter(pk=known).first() if known.isdecimal() else None
+    host = Host.objects.filter(pk=key(request.POST.get("host"))).first()
     form = HostForm(request.POST, instance=host)
     form.is_valid()
     found = [word(message) for message in form.inspection.found] if form.inspection else []
@@ -145,7 +143,10 @@ def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 def awaited_since(request: HttpRequest) -> datetime | None:
     """Returns since when the page waits for a diagnosis, as long as waiting makes sense."""
-    since = parse_datetime(request.GET.get("awaiting", ""))
+    try:
+        since = parse_datetime(request.GET.get("awaiting", ""))
+    except ValueError:
+        return None
     if since is None or timezone.is_naive(since) or timezone.now() - since > PATIENCE:
         return None
     return since

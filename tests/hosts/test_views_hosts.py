@@ -319,3 +319,20 @@ def test_after_a_first_installation_the_pair_is_only_removed_when_asked_to(
     with django_capture_on_commit_callbacks(execute=True):
         admin_client.post(address, {"remove": "on"})
     assert on_disk(host) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/hosts/?pair=99999999999999999999999&page=x&sort=bogus&state=zz",
+        "/history/?host=99999999999999999999999&pair=1e999&since=x&page=999",
+        "/history/?host=NaN&pair=-1",
+        "/deployments/?pair=1.5&outcome=zz",
+        "/diagnosis/?awaiting=2026-11-24T00:00:00&page=zz",
+        "/diagnosis/?awaiting=9999-99-99T00:00:00Z",
+        "/hosts/?q=%00",
+    ],
+)
+def test_nonsense_in_a_link_is_no_error(admin_client: Client, address: str) -> None:
+    many_hosts(1)
+    assert admin_client.get(address).status_code == 200
