@@ -45,6 +45,10 @@ _MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 _READ_ONLY_FLAG = 1
 
 
+class _NoPosixRename(Exception):
+    """The server cannot rename a file over another one."""
+
+
 class SFTPTransport(Transport):
     """Files below MailRoot through an SSH server."""
 
@@ -131,7 +135,7 @@ class SFTPTransport(Transport):
             try:
                 # Sent together, so that the server renames one right after the other.
                 await _all(self._replace(staging, file.path) for staging, file in staged)
-            except asyncssh.SFTPOpUnsupported:
+            except _NoPosixRename:
                 await self._replace_in_turn(staged, token)
 
     async def remove(self, paths: Iterable[str]) -> None:
@@ -214,6 +218,8 @@ class SFTPTransport(Transport):
         async with self._on(path):
             try:
                 await self._sftp.posix_rename(self._at(staging), self._at(path))
+            except asyncssh.SFTPOpUnsupported:
+                raise _NoPosixRename from None
             except _MISSING:
                 message = Message("transport.superseded", {"path": path})
                 raise TransportError(message, permanent=True) from None
@@ -306,8 +312,6 @@ async def _step(path: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(STEP_TIMEOUT_S):
             yield
-    except (*_MISSING, asyncssh.SFTPOpUnsupported):
-        raise
     except asyncssh.SFTPError as error:
         if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection):
             raise TransportError(Message("sftp.lost")) from None
