@@ -12,7 +12,7 @@ from certs.models import Pair
 from certs.models.client_note import Protocol
 from certs.note_snapshots import notes_in
 from hosts import deploy
-from hosts.filters import InstallationFilter, narrowed
+from hosts.filters import InstallationFilter, key, narrowed
 from hosts.models import Host, Installation
 from hosts.tables import PAGE, InstallationTable
 from hosts.views import present
@@ -41,7 +41,7 @@ def installation_list(request: HttpRequest) -> HttpResponse:
 
 def _chosen(model: type[Host] | type[Pair], raw: str | None) -> Host | Pair | None:
     """Returns the one object to which a link narrowed the list."""
-    return model._default_manager.filter(pk=raw).first() if raw and raw.isdecimal() else None
+    return model._default_manager.filter(pk=key(raw)).first()
 
 
 @require_safe
