@@ -97,8 +97,11 @@ class SFTPTransport(Transport):
         async with self._on(path):
             try:
                 async with self._sftp.open(self._at(path), "rb", encoding=None) as file:
-                    while block := await file.read(BLOCK, len(data)):
+                    while True:
+                        block = await file.read(BLOCK, len(data))
                         data += block  # type: ignore[arg-type]  # bytes, being opened so
+                        if len(block) < BLOCK:  # of a file that means its end
+                            break
                         if len(data) > READ_LIMIT:
                             message = Message("transport.too_large", {"path": path})
                             raise TransportError(message, permanent=True)
@@ -189,15 +192,16 @@ class SFTPTransport(Transport):
                 message = Message("transport.not_a_file", {"path": file.path})
                 raise TransportError(message, permanent=True)
             flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
-            mode = SFTPAttrs(permissions=PRIVATE) if self.sets_mode else SFTPAttrs()
+            wanted = PRIVATE if file.private else PUBLIC
+            mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
             async with self._sftp.open(path, flags, mode, None) as stream:
                 if self.sets_mode:
+                    made = await stream.stat()
                     regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
                     owner = replaced if replaced is not None and regular else self._owner
-                    await self._give(path, await stream.stat(), owner, file.path)
-                    # Said again where the server's umask may have taken more than was asked for.
-                    wanted = PRIVATE if file.private else PUBLIC
-                    await stream.setstat(SFTPAttrs(permissions=wanted))
+                    await self._give(path, made, owner, file.path)
+                    if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
+                        await stream.setstat(SFTPAttrs(permissions=wanted))
                 for start in range(0, len(file.data), BLOCK):
                     await stream.write(file.data[start : start + BLOCK], start)
                 with suppress(asyncssh.SFTPOpUnsupported):

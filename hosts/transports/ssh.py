@@ -35,6 +35,14 @@ KEY_EXCHANGES = (
     "diffie-hellman-group16-sha512",
     "diffie-hellman-group14-sha256",
 )
+#: What costs least a packet comes first.
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes256-ctr",
+)
 #: One family after the other is asked for until the server shows the key that was registered.
 HOST_KEYS = (
     ("ssh-ed25519",),
@@ -231,6 +239,7 @@ _FIXED: dict[str, Any] = {
     "gss_kex": False,
     "host_based_auth": False,
     "kex_algs": list(KEY_EXCHANGES),
+    "encryption_algs": list(CIPHERS),
     "compression_algs": None,
     "connect_timeout": CONNECT_TIMEOUT_S,
     "login_timeout": LOGIN_TIMEOUT_S,
