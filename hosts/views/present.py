@@ -176,7 +176,7 @@ def _endpoint(item: Mapping[str, Any], expected: str) -> Row:
         icon=icon,
         sha256=sha256,
         message="" if item.get("ok") else say(item.get("message")),
-        tls=" · ".join(str(item[key]) for key in ("tls_version", "cipher") if item.get(key)),
+        tls=str(item.get("tls_version") or ""),
         same=bool(expected) and sha256 == expected,
     )
 

@@ -111,7 +111,22 @@
     }
   }
 
+  // A table that is wider than its place is scrolled with the keyboard too. --------------------------
+  function reachWideTables(scope) {
+    for (const panel of scope.querySelectorAll(".table-panel")) {
+      const wide = panel.scrollWidth > panel.clientWidth;
+      if (wide) panel.tabIndex = 0;
+      else panel.removeAttribute("tabindex");
+      const name = panel.querySelector("caption")?.textContent.trim();
+      if (wide && name) {
+        panel.setAttribute("role", "region");
+        panel.setAttribute("aria-label", name);
+      }
+    }
+  }
+
   function prepare(scope) {
+    reachWideTables(scope);
     for (const extra of scope.querySelectorAll("[data-needs-js]")) extra.hidden = false;
     for (const group of scope.querySelectorAll("[data-choices]")) countChosen(group);
     for (const plain of scope.querySelectorAll("[data-without-js]")) plain.hidden = true;
@@ -172,6 +187,7 @@
     }
   });
 
+  addEventListener("resize", () => reachWideTables(document));
   prefersDark.addEventListener("change", showTheme);
   addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
