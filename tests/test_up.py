@@ -146,7 +146,9 @@ def all_hold_the_pair(portal: Portal, tmp_path: Path) -> None:
 
 @pytest.fixture
 def slow_xmail(tmp_path: Path) -> XMail:
-    return XMail(make_mailroot(tmp_path / "xmail"), faults=Faults(greeting_delay_s=3))
+    """Answers late, and then as another program than XMail: a finding and no failure."""
+    faults = Faults(greeting_delay_s=3, greeting="+OK another server ready")
+    return XMail(make_mailroot(tmp_path / "xmail"), faults=faults)
 
 
 def test_ctrl_c_hands_over_a_running_deployment(

@@ -91,6 +91,8 @@ class _Web(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stops in order; uvicorn's own way would raise the signal again afterwards."""
         # Told before the web server drains, so that hosts in hand get all of the time there is.
         ledger.stop()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit
+        self.should_exit = True
