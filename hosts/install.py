@@ -8,13 +8,11 @@ new pair, and the outcome says which. An interrupted run is taken over by a new 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from hosts import probe as probes
 from hosts.messages import Message
-from hosts.probe import Endpoint, EndpointResult
+from hosts.order import Journal, LeaseLost, Order, Outcome, PairFiles
+from hosts.probe import EndpointResult
 from hosts.proof import Probe, Proof, name_all
 from hosts.transports.base import (
     SSLCONF,
@@ -23,85 +21,12 @@ from hosts.transports.base import (
     FileInfo,
     Transport,
     TransportError,
-    leaf_sha256,
 )
 
 __all__ = ["Journal", "LeaseLost", "Order", "Outcome", "PairFiles", "install"]
 
 KEY, CERTIFICATE = "server.key", "server.cert"
 READABLE_BY_OTHERS = 0o077
-
-
-class LeaseLost(Exception):
-    """Another worker has taken over: leave the host alone at once."""
-
-
-@dataclass(frozen=True)
-class PairFiles:
-    """What lies (or shall lie) under XMail's two names; None = no such file."""
-
-    key: bytes | None = field(repr=False)
-    certificate: bytes | None
-
-    @property
-    def empty(self) -> bool:
-        return self.key is None and self.certificate is None
-
-    @property
-    def sha256(self) -> str:
-        """The fingerprint of the certificate; "" without one."""
-        return leaf_sha256(self.certificate)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What shall be on a host: `files` (both None = no pair), in MailRoot or only in sslconf.
-
-    `previous` is known when an interrupted run has adopted it: what the host held before that.
-    """
-
-    files: PairFiles
-    place_only: bool
-    token: str
-    endpoints: Sequence[Endpoint] = ()
-    address: str = ""
-    previous: PairFiles | None = None
-
-
-class Journal(Protocol):
-    """Where a run says what it is about to do, durably, before it does it."""
-
-    async def step(self, step: str, message: Message) -> None:
-        """Record the next step: CONNECT ADOPT STAGE SWITCH READ_BACK VERIFY RESTORE RECORD.
-
-        Raises LeaseLost if this run no longer owns the host.
-        """
-
-    async def adopt(self, previous: PairFiles) -> None:
-        """Keep what the host holds; returns when nothing can lose it any more."""
-
-
-@dataclass
-class Outcome:
-    """How it ended: INSTALLED UNCHANGED PLACED REMOVED ROLLED_BACK or FAILED, and why.
-
-    `permanent`: trying again cannot help before a person changed something.
-    """
-
-    status: str
-    message: Message
-    endpoints: list[EndpointResult] = field(default_factory=list)
-    previous: PairFiles | None = None
-    notes: list[Message] = field(default_factory=list)
-    key_written: bool = False
-    permanent: bool = False
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether the host may hold half a pair, and trying again may make it whole."""
-        code = self.message.code
-        half = code == "install.unknown_state" or code.endswith("_restore_failed")
-        return half and not self.permanent
 
 
 async def install(
@@ -133,6 +58,7 @@ class _Run:
         self.resumed = order.previous is not None
         self.switching = False
         self.key_written = False
+        self.unsettled = False
         self.notes: list[Message] = []
         endpoints = () if order.place_only else order.endpoints
         self.proof = Proof(order.address, endpoints, probe, transport.target.allowed_networks)
@@ -289,12 +215,14 @@ class _Run:
                 self.notes.append(error.message)
                 if not self._same(await self._look(error), self.previous):
                     await self._write(self.previous)
-            held = await self._look()
+            held: PairFiles | None = await self._look()
         except TransportError as error:
             self.notes.append(error.message)
+            held = None
+        if held is None or not self._same(held, self.previous):
+            self.unsettled = True
             return self.failed(Message(f"install.{reason}_restore_failed", params), broken)
-        if not self._same(held, self.previous):
-            return self.failed(Message(f"install.{reason}_restore_failed", params), broken)
+        self.unsettled = False
         self.key_written = False
         sha256 = self.previous.sha256
         await self.proof.look(sha256)
@@ -335,7 +263,8 @@ class _Run:
             return await self._read()
         except TransportError as error:
             self.notes.append(error.message)
-            raise TransportError(Message("install.unknown_state"), permanent=False) from error
+            self.unsettled = True
+            raise TransportError(Message("install.unknown_state")) from error
 
     async def _finish_in_clear(self, unusable: ChannelUnusable) -> None:
         """Reach the host again whose channel broke while the two files did not match.
@@ -413,6 +342,7 @@ class _Run:
                 note for at, note in enumerate(notes) if note != message and note not in notes[:at]
             ],
             key_written=self.key_written,
+            unsettled=self.unsettled,
         )
 
     def _same(self, one: PairFiles, other: PairFiles | None) -> bool:

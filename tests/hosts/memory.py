@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from hosts.install import LeaseLost, PairFiles
+from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
 from hosts.messages import Message
 from hosts.probe import Endpoint, EndpointResult
 from hosts.transports.base import (
@@ -19,7 +19,7 @@ from hosts.transports.base import (
     TransportError,
     leaf_sha256,
 )
-from tests.doubles.pairs import Pair
+from tests.doubles.pairs import Pair, make_pair
 
 BROKEN = TransportError(Message("transport.lost"))
 
@@ -185,3 +185,41 @@ class Notebook:
     async def adopt(self, previous: PairFiles) -> None:
         assert self.adopted is None
         self.adopted = previous
+
+
+OLD, NEW, STRANGER = make_pair("old.test"), make_pair("new.test"), make_pair("stranger.test")
+OLD_FILES = PairFiles(OLD.key, OLD.certificate)
+NEW_FILES = PairFiles(NEW.key, NEW.certificate)
+NOTHING = PairFiles(None, None)
+ENDPOINTS = (Endpoint("smtp", 25), Endpoint("pop3s", 995))
+ALL_STEPS = ["CONNECT", "ADOPT", "STAGE", "SWITCH", "READ_BACK", "VERIFY", "RECORD"]
+
+
+def order(
+    files: PairFiles = NEW_FILES,
+    *,
+    endpoints: Sequence[Endpoint] = ENDPOINTS,
+    place_only: bool = False,
+    previous: PairFiles | None = None,
+) -> Order:
+    return Order(
+        files, place_only, "tok", endpoints=endpoints, address="127.0.0.1", previous=previous
+    )
+
+
+class Stage:
+    """A host with what it takes to run an order on it."""
+
+    def __init__(self, held: PairFiles = NOTHING) -> None:
+        self.host = MemoryHost()
+        self.host.hold(held)
+        self.wire = Wire(self.host, OLD, NEW)
+        self.notebook = Notebook()
+        self.transport = MemoryTransport(self.host)
+
+    async def run(self, what: Order) -> Outcome:
+        return await install(self.transport, what, self.notebook, self.wire.probe)
+
+
+def codes(messages: Sequence[Message]) -> list[str]:
+    return [message.code for message in messages]

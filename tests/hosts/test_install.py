@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from ipaddress import ip_network
 
 import pytest
 
 from hosts import proof
-from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
+from hosts.install import Order, Outcome, PairFiles
 from hosts.messages import Message
 from hosts.probe import Endpoint
 from hosts.transports.base import TransportError
-from tests.doubles.pairs import make_pair
-from tests.hosts.memory import BROKEN, Killed, MemoryHost, MemoryTransport, Notebook, Wire
-
-OLD, NEW, STRANGER = make_pair("old.test"), make_pair("new.test"), make_pair("stranger.test")
-OLD_FILES = PairFiles(OLD.key, OLD.certificate)
-NEW_FILES = PairFiles(NEW.key, NEW.certificate)
-NOTHING = PairFiles(None, None)
-ENDPOINTS = (Endpoint("smtp", 25), Endpoint("pop3s", 995))
-ALL_STEPS = ["CONNECT", "ADOPT", "STAGE", "SWITCH", "READ_BACK", "VERIFY", "RECORD"]
+from tests.hosts.memory import (
+    ALL_STEPS,
+    BROKEN,
+    ENDPOINTS,
+    NEW,
+    NEW_FILES,
+    NOTHING,
+    OLD,
+    OLD_FILES,
+    STRANGER,
+    MemoryTransport,
+    Stage,
+    codes,
+    order,
+)
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "RETRY_AFTER_S", (0.0, 0.0))
-
-
-def order(
-    files: PairFiles = NEW_FILES,
-    *,
-    endpoints: Sequence[Endpoint] = ENDPOINTS,
-    place_only: bool = False,
-    previous: PairFiles | None = None,
-) -> Order:
-    return Order(
-        files, place_only, "tok", endpoints=endpoints, address="127.0.0.1", previous=previous
-    )
-
-
-class Stage:
-    """A host with what it takes to run an order on it."""
-
-    def __init__(self, held: PairFiles = NOTHING) -> None:
-        self.host = MemoryHost()
-        self.host.hold(held)
-        self.wire = Wire(self.host, OLD, NEW)
-        self.notebook = Notebook()
-        self.transport = MemoryTransport(self.host)
-
-    async def run(self, what: Order) -> Outcome:
-        return await install(self.transport, what, self.notebook, self.wire.probe)
-
-
-def codes(messages: Sequence[Message]) -> list[str]:
-    return [message.code for message in messages]
 
 
 # What goes well.
@@ -244,6 +219,7 @@ async def test_failed_restore_says_so() -> None:
         "FAILED",
         "install.read_back_restore_failed",
     )
+    assert outcome.unsettled
 
 
 # A transport that fails.
@@ -311,7 +287,7 @@ async def test_host_that_vanishes_in_the_switch_is_of_unknown_state() -> None:
     stage.transport.replace_all = replace_all  # type: ignore[method-assign]
     outcome = await stage.run(order())
     assert (outcome.status, outcome.message.code) == ("FAILED", "install.unknown_state")
-    assert not outcome.permanent
+    assert (outcome.permanent, outcome.unsettled) == (False, True)
 
 
 async def test_read_back_over_a_broken_connection_is_repeated_over_a_new_one() -> None:
@@ -385,97 +361,6 @@ async def test_file_system_that_ignores_modes_is_reported() -> None:
     assert outcome.notes == [
         Message("install.mode_stays", {"path": "/MailRoot/server.key", "mode": "0777"})
     ]
-
-
-# Interruption.
-
-
-@pytest.mark.parametrize("step", ALL_STEPS)
-async def test_lost_lease_stops_at_once(step: str) -> None:
-    stage = Stage(OLD_FILES)
-    stage.notebook.lost_at = step
-    with pytest.raises(LeaseLost):
-        await stage.run(order())
-    done = len(stage.host.log)
-    assert not stage.transport.open
-    if step in {"CONNECT", "ADOPT", "STAGE", "SWITCH"}:
-        assert stage.host.changes == []
-    if step == "CONNECT":
-        assert done == 0
-
-
-async def test_lost_lease_is_noticed_before_restoring() -> None:
-    stage = Stage(OLD_FILES)
-    stage.notebook.lost_at = "RESTORE"
-    with pytest.raises(LeaseLost):
-        await stage.run(order(PairFiles(STRANGER.key, STRANGER.certificate)))
-    assert stage.host.changes == ["write server.key", "write server.cert"]
-
-
-async def kill_and_resume(held: PairFiles, wanted: PairFiles, at: int) -> tuple[Stage, Outcome]:
-    """Kill a run before its operation number `at` and let another one take over.
-
-    Raises StopAsyncIteration if it ended before that.
-    """
-    stage = Stage(held)
-    stage.host.faults[at] = Killed()
-    try:
-        await stage.run(order(wanted))
-    except Killed:
-        pass
-    else:
-        raise StopAsyncIteration
-    stage.host.faults.clear()
-    previous = stage.notebook.adopted
-    again = Notebook()
-    outcome = await install(
-        MemoryTransport(stage.host), order(wanted, previous=previous), again, stage.wire.probe
-    )
-    assert previous is None or again.adopted is None
-    return stage, outcome
-
-
-@pytest.mark.parametrize("held", [NOTHING, OLD_FILES])
-@pytest.mark.parametrize("wanted", [NEW_FILES, NOTHING])
-async def test_killed_at_any_moment_the_next_run_finishes(
-    held: PairFiles, wanted: PairFiles
-) -> None:
-    killed = 0
-    for at in itertools.count():
-        try:
-            stage, outcome = await kill_and_resume(held, wanted, at)
-        except StopAsyncIteration:
-            break
-        killed += 1
-        assert outcome.status in {"INSTALLED", "REMOVED", "UNCHANGED"}, at
-        assert stage.host.pair == wanted
-        assert outcome.previous == held
-    assert killed >= 3
-
-
-async def test_killed_at_any_moment_the_next_run_restores_what_cannot_be_served() -> None:
-    bad = PairFiles(STRANGER.key, STRANGER.certificate)
-    for at in itertools.count():
-        try:
-            stage, outcome = await kill_and_resume(OLD_FILES, bad, at)
-        except StopAsyncIteration:
-            break
-        assert outcome.status == "ROLLED_BACK", at
-        assert stage.host.pair == OLD_FILES, at
-    assert at > 12
-
-
-@pytest.mark.parametrize("number", range(len(ALL_STEPS)))
-async def test_killed_while_writing_the_journal(number: int) -> None:
-    stage = Stage(OLD_FILES)
-    stage.notebook = Notebook(killed_at=number)
-    with pytest.raises(Killed):
-        await stage.run(order())
-    resumed = order(previous=stage.notebook.adopted)
-    outcome = await install(stage.transport, resumed, Notebook(), stage.wire.probe)
-    assert outcome.status in {"INSTALLED", "UNCHANGED"}
-    assert stage.host.pair == NEW_FILES
-    assert outcome.previous in {OLD_FILES, NEW_FILES}
 
 
 def test_no_key_in_any_repr() -> None:

@@ -125,8 +125,9 @@ async def test_account_that_cannot_give_files_away_says_so(
     monkeypatch.setattr(os, "fchown", refused)
     outcome = await install(transport, Order(NEW_FILES, False, "tok"), Notebook())
     if owner[0]:
-        params = {"path": "server.key", "owner": 1234}
-        assert outcome.message == Message("transport.owner", params)
+        assert outcome.message == Message(
+            "transport.owner", {"path": "server.key", "owner": owner[0]}
+        )
         assert held(mailroot) == OLD_FILES
     else:  # the group alone does not decide who can read a key
         assert outcome.status == "INSTALLED"

@@ -1,0 +1,85 @@
+"""What shall be on a host, how a run says what it does, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hosts.messages import Message
+from hosts.probe import Endpoint, EndpointResult
+from hosts.transports.base import leaf_sha256
+
+
+class LeaseLost(Exception):
+    """Another worker has taken over: leave the host alone at once."""
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """What lies (or shall lie) under XMail's two names; None = no such file."""
+
+    key: bytes | None = field(repr=False)
+    certificate: bytes | None
+
+    @property
+    def empty(self) -> bool:
+        return self.key is None and self.certificate is None
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint of the certificate; "" without one."""
+        return leaf_sha256(self.certificate)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What shall be on a host: `files` (both None = no pair), in MailRoot or only in sslconf.
+
+    `previous` is known when an interrupted run has adopted it: what the host held before that.
+    """
+
+    files: PairFiles
+    place_only: bool
+    token: str
+    endpoints: Sequence[Endpoint] = ()
+    address: str = ""
+    previous: PairFiles | None = None
+
+
+class Journal(Protocol):
+    """Where a run says what it is about to do, durably, before it does it."""
+
+    async def step(self, step: str, message: Message) -> None:
+        """Record the next step: CONNECT ADOPT STAGE SWITCH READ_BACK VERIFY RESTORE RECORD.
+
+        Raises LeaseLost if this run no longer owns the host.
+        """
+
+    async def adopt(self, previous: PairFiles) -> None:
+        """Keep what the host holds; returns when nothing can lose it any more."""
+
+
+@dataclass
+class Outcome:
+    """How it ended: INSTALLED UNCHANGED PLACED REMOVED ROLLED_BACK or FAILED, and why.
+
+    `permanent`: trying again cannot help before a person changed something. `unsettled`: the host
+    may hold a mixture, so the same order shall be run again, with `previous`, when it can be.
+    """
+
+    status: str
+    message: Message
+    endpoints: list[EndpointResult] = field(default_factory=list)
+    previous: PairFiles | None = None
+    notes: list[Message] = field(default_factory=list)
+    key_written: bool = False
+    permanent: bool = False
+    unsettled: bool = False
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the host may hold half a pair, and trying again may make it whole."""
+        code = self.message.code
+        half = code == "install.unknown_state" or code.endswith("_restore_failed")
+        return half and not self.permanent
