@@ -162,6 +162,7 @@ class Row:
     version: str
     kind: str
     cells: dict[str, list[Entry]] = field(default_factory=lambda: {p: [] for p in Protocol.values})
+    ageing: bool = False  # a note in it was not confirmed for long
 
     @property
     def kind_text(self) -> str:
@@ -176,6 +177,7 @@ class Row:
         return self.cells[Protocol.POP3]
 
     def add(self, note: ClientNote) -> None:
+        self.ageing = self.ageing or note.ageing
         cell = self.cells[note.protocol]
         for entry in cell:
             if (entry.mark, entry.remark) == (note.mark, note.remark):
@@ -236,7 +238,8 @@ class Settings:
     protocol: Protocol
     entries: list[Entry]
     lines: list[str]
-    starttls: bool  # it works over STARTTLS/STLS too
+    starttls: bool  # it works over STARTTLS/STLS
+    implicit: bool  # it works with TLS from the first byte
 
     @property
     def usable(self) -> bool:
@@ -258,5 +261,6 @@ def settings_of(notes: Iterable[ClientNote]) -> list[Settings]:
                 if note.mark in (Mark.GOOD, Mark.PARTIAL):
                     working.add(note.security)
         starttls = bool(working & {Security.STARTTLS, Security.ANY})
-        found.append(Settings(protocol, row.cells[protocol], list(lines), starttls))
+        implicit = bool(working & {Security.IMPLICIT, Security.ANY})
+        found.append(Settings(protocol, row.cells[protocol], list(lines), starttls, implicit))
     return found

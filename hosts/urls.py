@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hosts.views import dashboard, deployments, diagnosis, history, hosts, pairs
+from hosts.views import clients_setup, dashboard, deployments, diagnosis, history, hosts, pairs
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -31,6 +31,7 @@ urlpatterns = [
         deployments.deployment_rollback,
         name="deployment_rollback",
     ),
+    path("clients/<slug:slug>/setup/", clients_setup.client_setup, name="client_setup"),
     path("history/", history.installation_list, name="installation_list"),
     path("history/<int:pk>/", history.installation_detail, name="installation_detail"),
 ]

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
@@ -115,6 +116,9 @@ class ClientNote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client} {self.version} ({self.os}) {self.protocol} {self.mark}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("note_detail", args=[self.pk])
 
     @property
     def sign(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
@@ -19,16 +20,12 @@ from certs.clients import (
     settings_of,
     tables,
 )
-from certs.models import ClientNote
-from certs.models.client_note import SIGNS, CertificateKind, Mark, Protocol
+from certs.models import ClientNote, ClientReport
+from certs.models.client_note import SIGNS, CertificateKind, Mark, Protocol, Verify
 
 EVERY_KIND = "all"
 
-VERIFICATION = {
-    "default": _("As installed"),
-    "trusted": _("On, the certificate trusted"),
-    "off": _("Off, or the certificate accepted when asked"),
-}
+VERIFICATION = dict(Verify.choices)
 LEGEND = [(SIGNS[mark], mark.label, mark.value) for mark in Mark]
 
 
@@ -40,6 +37,7 @@ class NoteFilter(forms.Form):
     protocol = forms.ChoiceField(label=_("Protocol"), required=False)
     kind = forms.ChoiceField(label=_("Certificate kind"), required=False)
     current = forms.BooleanField(label=_("Only current notes"), required=False)
+    ageing = forms.BooleanField(label=_("Only ageing notes"), required=False)
 
     def __init__(self, data: Any, notes: Iterable[ClientNote]) -> None:
         super().__init__(data)
@@ -51,8 +49,8 @@ class NoteFilter(forms.Form):
         self._offer("protocol", _("Both"), Protocol.choices)
         kinds = [(k.value, k.label) for k in CertificateKind if k not in GENERAL_KINDS]
         self._offer("kind", None, [*kinds, (EVERY_KIND, _("Every kind, a row each"))])
-        for name, field in self.fields.items():
-            checkbox = name == "current"
+        for field in self.fields.values():
+            checkbox = isinstance(field, forms.BooleanField)
             field.widget.attrs["class"] = "form-check-input" if checkbox else "form-select"
 
     def _offer(self, name: str, nothing: Any, choices: Iterable[tuple[Any, Any]]) -> None:
@@ -81,7 +79,10 @@ def client_list(request: HttpRequest) -> HttpResponse:
             notes = notes.filter(**{column: value})
     if form.cleaned_data.get("current"):
         notes = notes.filter(historical=False)
-    found = tables(notes.defer("results"), by_kind=every_kind)
+    shown: Iterable[ClientNote] = notes.defer("results")
+    if form.cleaned_data.get("ageing"):
+        shown = [note for note in shown if note.ageing]
+    found = tables(shown, by_kind=every_kind)
     context = {
         "form": form,
         "legend": LEGEND,
@@ -93,6 +94,8 @@ def client_list(request: HttpRequest) -> HttpResponse:
         "every_kind": every_kind,
         "any_notes": bool(known),
         "filtered": any(name in request.GET for name in form.fields),
+        "age_days": settings.NOTE_AGE_DAYS,
+        "open_reports": ClientReport.objects.filter(status=ClientReport.Status.OPEN).count(),
     }
     return render(request, "certs/client_list.html", context)
 
@@ -115,6 +118,10 @@ def client_detail(request: HttpRequest, slug: str) -> HttpResponse:
     current = [note for note in notes if not note.historical]
     historical = [note for note in notes if note.historical]
     context = {
+        "slug": slug,
+        "notes": sorted(notes, key=_place),
+        "ageing": sum(note.ageing for note in notes),
+        "age_days": settings.NOTE_AGE_DAYS,
         "client_name": (current or historical)[0].client_name,
         "legend": LEGEND,
         "protocols": Protocol.values,
@@ -127,6 +134,12 @@ def client_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "sources": _sources(notes),
     }
     return render(request, "certs/client_detail.html", context)
+
+
+def _place(note: ClientNote) -> tuple[object, ...]:
+    """Where a note stands in the list of all notes of its client."""
+    kind = kind_order(note.certificate_kind)
+    return (note.historical, note.os, note.version, kind, note.protocol, note.security)
 
 
 def _runs(notes: list[ClientNote]) -> list[tuple[str, list[dict[str, Any]]]]:

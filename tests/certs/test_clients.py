@@ -374,7 +374,7 @@ class TestPages:
     def test_the_number_of_queries_does_not_grow(
         self, browser: Client, address: str, django_assert_max_num_queries: Any
     ) -> None:
-        with django_assert_max_num_queries(4):  # session and person, choices and notes
+        with django_assert_max_num_queries(8):  # session, person, roles, choices, notes, reports
             assert browser.get(address).status_code == 200
 
     def test_a_page_shows_what_to_set_and_every_run(self, browser: Client) -> None:
