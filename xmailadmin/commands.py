@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import locale
+import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import translation
 
+from xmailadmin import home
 from xmailadmin.prepare import prepare
 
-__all__ = ["CommandError", "PortalCommand"]
+__all__ = ["CommandError", "PortalCommand", "passphrase"]
 
 
 class PortalCommand(BaseCommand):
@@ -21,6 +25,7 @@ class PortalCommand(BaseCommand):
     """
 
     requires_migrations_checks = False
+    prepares = True  # brings the data directory up to date first
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
@@ -29,7 +34,8 @@ class PortalCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.json: bool = options["json"]
-        prepare()
+        if self.prepares:
+            prepare()
         with translation.override(_language()):
             result, failed = self.work(**options)
         if self.json:
@@ -54,3 +60,25 @@ class PortalCommand(BaseCommand):
 def _language() -> str:
     """Returns Japanese where the shell's locale asks for it, else English."""
     return "ja" if (locale.setlocale(locale.LC_CTYPE) or "").lower().startswith("ja") else "en"
+
+
+def passphrase(path: Path | None, *, new: bool) -> str:
+    """Returns the passphrase of a backup: from a file, XMAILADMIN_BACKUP_PASSPHRASE or the person.
+
+    Raises CommandError if there is none, or if a new one was not typed twice alike.
+    """
+    if path is not None:
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{path} cannot be read: {error}.") from None
+    if given := home.from_environment("XMAILADMIN_BACKUP_PASSPHRASE"):
+        return given
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "Give the passphrase by --passphrase-file or XMAILADMIN_BACKUP_PASSPHRASE."
+        )
+    typed = getpass.getpass("Passphrase: ")
+    if new and typed != getpass.getpass("The same again: "):
+        raise CommandError("The two passphrases differ.")
+    return typed

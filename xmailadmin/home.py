@@ -7,10 +7,18 @@ Every secret may come from the environment (`NAME`), from a file that the enviro
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["HomeError", "create_secret", "directory", "from_environment", "secret"]
+__all__ = [
+    "HomeError",
+    "create_secret",
+    "directory",
+    "from_environment",
+    "replace_secret",
+    "secret",
+]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +85,23 @@ def create_secret(path: Path, value: str) -> None:
 
     Raises FileExistsError if the file is there, HomeError if it cannot be written.
     """
+    with _written(path, value) as scratch:
+        # link() fails when the name exists, so two starts at once agree on one secret.
+        os.link(scratch, path)
+
+
+def replace_secret(path: Path, value: str) -> None:
+    """Puts `value` in place of the secret in `path`: whoever reads it gets the old or the new one.
+
+    Raises HomeError if it cannot be written.
+    """
+    with _written(path, value) as scratch:
+        scratch.replace(path)
+
+
+@contextmanager
+def _written(path: Path, value: str) -> Iterator[Path]:
+    """Yields a private file beside `path` that holds `value` and is safely on the disk."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -84,8 +109,7 @@ def create_secret(path: Path, value: str) -> None:
             file.write(value + "\n")
             file.flush()
             os.fsync(file.fileno())
-        # link() fails when the name exists, so two starts at once agree on one secret.
-        os.link(scratch, path)
+        yield scratch
     except FileExistsError:
         raise
     except OSError as error:

@@ -16,8 +16,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 from xmailadmin import audit, home, vault
 from xmailadmin.models import User
+from xmailadmin.rotation import sealed_fields, with_secret
 
-__all__ = ["Administrator", "first_administrator", "prepare"]
+__all__ = ["Administrator", "first_administrator", "migrate", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ def prepare() -> None:
 
     Raises home.HomeError when the database cannot be used or a needed master key is not at hand.
     """
+    migrate()
+    _check_master_keys()
+
+
+def migrate() -> None:
+    """Brings the tables of the database up to date. Raises home.HomeError if it cannot be used."""
     try:
         executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
@@ -40,7 +47,6 @@ def prepare() -> None:
     except DatabaseError as error:
         name = settings.DATABASES[DEFAULT_DB_ALIAS]["NAME"]
         raise home.HomeError(f"the database {name} cannot be used: {error}".strip()) from None
-    _check_master_keys()
 
 
 def first_administrator() -> Administrator | None:
@@ -70,7 +76,11 @@ def first_administrator() -> Administrator | None:
 
 def _check_master_keys() -> None:
     """Makes the first master key, but never a new one beside secrets that an old one sealed."""
-    sealing = {sealed.split(".")[1] for sealed in _sealed_samples()}
+    sealing = {
+        vault.sealed_by(sealed)
+        for model, field in sealed_fields()
+        for sealed in with_secret(model, field).values_list(field, flat=True)[:1]
+    }
     try:
         if not sealing:
             vault.create_master_key()
@@ -82,16 +92,3 @@ def _check_master_keys() -> None:
             f"the master key {', '.join(sorted(missing))}, which sealed secrets in the database, "
             "is not at hand. Put that key back, or restore the backup that belongs to it."
         )
-
-
-def _sealed_samples() -> list[str]:
-    """Returns one sealed text for each field that has any."""
-    from django.apps import apps
-
-    samples = []
-    for model in apps.get_models():
-        for field in model._meta.get_fields():
-            if field.name.endswith("_sealed"):
-                found = model._default_manager.exclude(**{field.name: ""})
-                samples += list(found.values_list(field.name, flat=True)[:1])
-    return samples

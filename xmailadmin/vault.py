@@ -22,7 +22,19 @@ from django.db import models
 
 from xmailadmin import home
 
-__all__ = ["VaultError", "create_master_key", "key_ids", "open_sealed", "place", "seal"]
+__all__ = [
+    "KEY_FILE",
+    "VaultError",
+    "add_master_key",
+    "create_master_key",
+    "drop_old_master_keys",
+    "export_master_keys",
+    "key_ids",
+    "open_sealed",
+    "place",
+    "seal",
+    "sealed_by",
+]
 
 KEY_FILE = "master.key"
 NONCE, TAG, KEY = 12, 16, 32  # bytes, NIST SP 800-38D
@@ -79,6 +91,36 @@ def open_sealed(sealed: str, bound_to: str) -> bytes:
 def key_ids() -> list[str]:
     """Returns the ids of the master keys at hand, the sealing one first."""
     return list(_master_keys())
+
+
+def sealed_by(sealed: str) -> str:
+    """Returns the id of the master key that sealed a text; "" if it is no sealed text."""
+    version, _, rest = sealed.partition(".")
+    return rest.partition(".")[0] if version == "v1" else ""
+
+
+def export_master_keys() -> str:
+    """Returns the master keys as they are configured, for a backup that is itself encrypted."""
+    return ",".join(_encode(key) for key in _master_keys().values())
+
+
+def add_master_key() -> None:
+    """Puts a new master key before those in the data directory: it seals from now on.
+
+    Raises VaultError where the keys come from the environment, which only a person can change.
+    """
+    _write_keys([secrets.token_bytes(KEY), *_master_keys().values()])
+
+
+def drop_old_master_keys() -> None:
+    """Keeps only the first master key in the data directory."""
+    _write_keys(list(_master_keys().values())[:1])
+
+
+def _write_keys(keys: list[bytes]) -> None:
+    if home.from_environment("XMAILADMIN_MASTER_KEYS"):
+        raise VaultError("The master keys come from XMAILADMIN_MASTER_KEYS and are changed there.")
+    home.replace_secret(home.directory() / KEY_FILE, ",".join(map(_encode, keys)))
 
 
 def create_master_key() -> None:

@@ -1,0 +1,35 @@
+"""Seals all secrets with a new master key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xmailadmin import home, rotation, vault
+from xmailadmin.commands import PortalCommand
+
+
+class Command(PortalCommand):
+    help = (
+        "Make a new master key, seal all secrets anew with it, and drop the old one. "
+        "A portal may run meanwhile; run it again if it was interrupted."
+    )
+
+    def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
+        from_environment = bool(home.from_environment("XMAILADMIN_MASTER_KEYS"))
+        try:
+            if len(vault.key_ids()) < 2:
+                if from_environment:
+                    self.fail(
+                        "The master key comes from XMAILADMIN_MASTER_KEYS. Put a new key before "
+                        "the old one there, for every process, and run this command again."
+                    )
+                vault.add_master_key()
+            count = rotation.finish()
+            if not from_environment:
+                vault.drop_old_master_keys()
+        except vault.VaultError as error:
+            self.fail(str(error))
+        self.say(f"{count} secrets are sealed with the master key {vault.key_ids()[0]}.")
+        if from_environment:
+            self.say("The old keys may now be taken out of XMAILADMIN_MASTER_KEYS.")
+        return {"secrets": count, "key": vault.key_ids()[0]}, False
