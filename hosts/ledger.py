@@ -301,7 +301,7 @@ class _Run:
 
     def _finish(self, row: Installation, outcome: Outcome) -> None:
         now = timezone.now()
-        if outcome.uncertain and row.attempts < MOST_ATTEMPTS:
+        if outcome.unsettled and row.attempts < MOST_ATTEMPTS:
             # Nobody knows what the host holds now: whoever reaches it next must make it whole. The
             # lease is left to run out, which is the pause before the next attempt.
             self._write(row, message=outcome.message.to_json())

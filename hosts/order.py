@@ -76,10 +76,3 @@ class Outcome:
     key_written: bool = False
     permanent: bool = False
     unsettled: bool = False
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether the host may hold half a pair, and trying again may make it whole."""
-        code = self.message.code
-        half = code == "install.unknown_state" or code.endswith("_restore_failed")
-        return half and not self.permanent
