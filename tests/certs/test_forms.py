@@ -81,6 +81,11 @@ def test_required_fields_say_so_once(blank: str) -> None:
     }
 
 
+def test_only_the_rules_of_the_spec_trim() -> None:
+    errors = form_of(state="東京都\n").errors.as_data()
+    assert [error.code for error in errors["state"]] == ["control_character"]
+
+
 def test_too_long_a_memo_is_no_problem_of_the_spec() -> None:
     form = form_of(memo="x" * 2001)
     assert list(form.errors) == ["memo"]
