@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
-from django.http import HttpRequest
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from xmailadmin import audit, limits
+from xmailadmin.models import User
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Nobody signs up alone."""
+    """Nobody signs up alone; wrong passwords are counted and recorded."""
+
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "too_many_login_attempts": _(
+            "There were too many wrong attempts. Wait five minutes and try again."
+        ),
+    }
+    # The words of the ways to confirm who one is, in the portal's own voice.
+    METHODS = {
+        "reauthenticate": _("Use your password"),
+        "mfa_reauthenticate": _("Use your authenticator app or a recovery code"),
+        "mfa_reauthenticate:webauthn": _("Use your security key"),
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        limits.check(request, str(credentials.get("username", "")))
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        limits.failed(request, str(credentials.get("username", "")))
+
+    def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
+        audit.record(request, "signin.refused", user)
+        response: HttpResponse = super().respond_user_inactive(request, user)
+        return response
+
+    def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        return [
+            {**method, "description": self.METHODS.get(method["id"], method["description"])}
+            for method in methods
+        ]

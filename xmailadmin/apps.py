@@ -1,5 +1,13 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class XmailadminConfig(AppConfig):
     name = "xmailadmin"
+
+    def ready(self) -> None:
+        from xmailadmin import audit_guard, roles, sign_in_record
+
+        sign_in_record.connect()
+        post_migrate.connect(roles.make_groups, sender=self)
+        post_migrate.connect(audit_guard.guard, sender=self)

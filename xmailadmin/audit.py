@@ -1,15 +1,33 @@
-"""Records who did what. The row is written in the caller's transaction: no row, no deed."""
+"""Records who did what. The row is written in the caller's transaction: no row, no deed.
+
+Each row holds a SHA-256 over itself and over the row before, and a row of its own (AuditHead)
+says where the chain ends. The end is also noted in the data directory, so that even somebody who
+can write a whole new chain into the database is found out (`manage.py verify_audit`).
+"""
 
 from __future__ import annotations
 
-from django.db import models
+import hashlib
+import ipaddress
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from django.db import models, transaction
 from django.http import HttpRequest
+from django.utils import timezone
 
-from xmailadmin.models import AuditEntry, User
+from xmailadmin import home
+from xmailadmin.models import AuditEntry, AuditHead, User
 
-__all__ = ["SYSTEM", "record"]
+__all__ = ["SYSTEM", "Problem", "address_of", "as_json", "fits", "history_of", "record", "verify"]
 
 SYSTEM = "system"
+NOTE_FILE = "audit.head"
 
 Detail = str | int | bool | None | list[str] | list[int]
 
@@ -17,18 +35,134 @@ Detail = str | int | bool | None | list[str] | list[int]
 def record(
     who: HttpRequest | User | None, action: str, obj: models.Model | None = None, **detail: Detail
 ) -> AuditEntry:
-    """Returns the new row that says that `who` (None: the system) did `action` to `obj`."""
+    """Returns the new row that says that `who` (None: the system) did `action` to `obj`.
+
+    Writers queue for the end of the chain until their transaction ends: record last.
+    """
     request = who if isinstance(who, HttpRequest) else None
     person = who.user if isinstance(who, HttpRequest) else who
     user = person if isinstance(person, User) else None
     nobody = SYSTEM if who is None else ""
-    return AuditEntry.objects.create(
-        actor=user,
-        actor_name=nobody if user is None else user.get_username(),
-        address=request.META.get("REMOTE_ADDR") or None if request is not None else None,
-        action=action,
-        object_type=obj._meta.model_name or "" if obj is not None else "",
-        object_id=str(obj.pk) if obj is not None else "",
-        object_name=str(obj)[:200] if obj is not None else "",
-        detail=detail,
-    )
+    with transaction.atomic():
+        head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)
+        entry = AuditEntry(
+            number=head.number + 1,
+            previous=head.sha256,
+            at=timezone.now(),
+            actor=user,
+            actor_name=nobody if user is None else user.get_username(),
+            address=address_of(request),
+            action=action,
+            object_type=obj._meta.model_name or "" if obj is not None else "",
+            object_id=str(obj.pk) if obj is not None else "",
+            object_name=str(obj)[:200] if obj is not None else "",
+            detail=detail,
+        )
+        entry.sha256 = _hash(entry)
+        entry.save()
+        head.number, head.sha256 = entry.number, entry.sha256
+        head.save()
+        transaction.on_commit(partial(_note_end, entry.number, entry.sha256), robust=True)
+    return entry
+
+
+def address_of(request: HttpRequest | None) -> str | None:
+    """Returns the client's address; an IPv4 address stays one on an IPv6 socket."""
+    try:
+        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", "") if request else "")
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def history_of(obj: models.Model) -> models.QuerySet[AuditEntry]:
+    """Returns what was done to `obj`, the newest first."""
+    return AuditEntry.objects.filter(object_type=obj._meta.model_name, object_id=str(obj.pk))
+
+
+def as_json(entry: AuditEntry) -> str:
+    """Returns the row as one line of JSON."""
+    return _canonical({**_content(entry), "sha256": entry.sha256})
+
+
+def fits(entry: AuditEntry) -> bool:
+    """True if the row is as it was written."""
+    return entry.sha256 == _hash(entry)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where the chain is broken: changed, missing, unlinked or cut."""
+
+    number: int
+    code: str
+
+
+def verify() -> Iterator[Problem]:
+    """Yields whatever is wrong with the chain, in the order of its rows; nothing if all is well.
+
+    Rows that are added meanwhile are left for the next time.
+    """
+    number, sha256 = 0, ""
+    noted_number, noted_sha256 = _noted_end()
+    end = _head()
+    rows = AuditEntry.objects.filter(number__lte=end.number).order_by("number")
+    for entry in rows.iterator(chunk_size=2000):
+        if entry.number != number + 1:
+            yield Problem(number + 1, "missing")
+        elif entry.previous != sha256:
+            yield Problem(entry.number, "unlinked")
+        if not fits(entry):
+            yield Problem(entry.number, "changed")
+        if entry.number == noted_number and entry.sha256 != noted_sha256:
+            yield Problem(entry.number, "rewritten")
+        number, sha256 = entry.number, entry.sha256
+    if (number, sha256) != (end.number, end.sha256) or number < noted_number:
+        yield Problem(number + 1, "cut")
+    last = AuditEntry.objects.order_by("number").values_list("number", flat=True).last() or 0
+    if last > _head().number:
+        yield Problem(last, "added")
+
+
+def _head() -> AuditHead:
+    return AuditHead.objects.filter(pk=1).first() or AuditHead()
+
+
+def _content(entry: AuditEntry) -> dict[str, object]:
+    return {
+        "number": entry.number,
+        "previous": entry.previous,
+        "at": entry.at.isoformat(),
+        "actor": entry.actor_id,
+        "actor_name": entry.actor_name,
+        "address": entry.address,
+        "action": entry.action,
+        "object_type": entry.object_type,
+        "object_id": entry.object_id,
+        "object_name": entry.object_name,
+        "detail": entry.detail,
+    }
+
+
+def _canonical(content: dict[str, object]) -> str:
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _hash(entry: AuditEntry) -> str:
+    return hashlib.sha256(_canonical(_content(entry)).encode()).hexdigest()
+
+
+def _note_end(number: int, sha256: str) -> None:
+    """Keeps the end of the chain outside the database; the last writer wins, which is enough."""
+    path = home.directory() / NOTE_FILE
+    scratch = path.with_name(f".{NOTE_FILE}.{os.getpid()}.{number}")
+    scratch.touch(mode=0o600)
+    scratch.write_text(f"{number} {sha256}\n", encoding="ascii")
+    scratch.replace(path)
+
+
+def _noted_end() -> tuple[int, str]:
+    with suppress(OSError, ValueError):
+        number, sha256 = Path(home.directory(), NOTE_FILE).read_text(encoding="ascii").split()
+        return int(number), sha256
+    return 0, ""

@@ -1,24 +1,95 @@
-"""People and the record of what they did."""
+"""People, how they come in, and the record of what they did."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from xmailadmin.roles import PERMISSIONS, Role, roles_of
+
+LINK_AGE = timedelta(hours=72)
 
 
 class User(AbstractUser):
     """A member of the team."""
 
+    class Meta(AbstractUser.Meta):
+        permissions = PERMISSIONS
+
+    def get_absolute_url(self) -> str:
+        return reverse("person_detail", args=[self.pk])
+
+    @property
+    def roles(self) -> list[Role]:
+        """The person's roles, in their fixed order."""
+        return roles_of(self)
+
+
+class AccessLink(models.Model):
+    """A one-time link by which a person chooses a password; only the token's hash is kept."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="access_link")
+    token_sha256 = models.CharField(max_length=64, unique=True, editable=False)
+    made_at = models.DateTimeField(default=timezone.now)
+    made_by_name = models.CharField(max_length=150)
+
+    def __str__(self) -> str:
+        return self.user.get_username()
+
+    @property
+    def ends_at(self) -> Any:
+        """When the link stops working."""
+        return self.made_at + LINK_AGE
+
+    @property
+    def valid(self) -> bool:
+        """True while the link works."""
+        return timezone.now() < self.ends_at and self.user.is_active
+
+
+class AuthenticatorSecret(models.Model):
+    """The secret of an authenticator app, or of recovery codes; allauth's row holds our number."""
+
+    secret_sealed = models.TextField(editable=False)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class AuditRows(models.QuerySet["AuditEntry"]):
+    """Refuses what would change rows behind the chain's back."""
+
+    def update(self, **_kwargs: Any) -> NoReturn:
+        raise TypeError("Audit entries are never changed.")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("Audit entries are never deleted.")
+
 
 class AuditEntry(models.Model):
-    """One thing that somebody did, or was refused. Rows are only ever added."""
+    """One thing that somebody did, or was refused. Rows are only ever added, by audit.record()."""
 
-    at = models.DateTimeField(_("when"), auto_now_add=True, db_index=True)
+    # The chain: each row's hash covers all of it and the hash of the row before.
+    number = models.PositiveBigIntegerField(unique=True, editable=False)
+    previous = models.CharField(max_length=64, blank=True, editable=False)
+    sha256 = models.CharField(max_length=64, editable=False)
+
+    at = models.DateTimeField(_("when"), db_index=True)
+    # Only a number, without a constraint: nothing that happens to an account changes a row.
     actor = models.ForeignKey(
-        User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("who")
+        User,
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        related_name="+",
+        verbose_name=_("who"),
     )
     # The name as it was: it outlives the account. "system" for commands and schedules.
     actor_name = models.CharField(_("who"), max_length=150)
@@ -29,8 +100,10 @@ class AuditEntry(models.Model):
     object_name = models.CharField(_("object"), max_length=200, blank=True)
     detail = models.JSONField(default=dict, blank=True)
 
+    objects = AuditRows.as_manager()
+
     class Meta:
-        ordering = ["-pk"]
+        ordering = ["-number"]
         indexes = [models.Index(fields=["object_type", "object_id"])]
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")
@@ -45,3 +118,13 @@ class AuditEntry(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("Audit entries are never deleted.")
+
+
+class AuditHead(models.Model):
+    """The end of the chain, one row: whoever adds an entry locks it first."""
+
+    number = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.sha256}"

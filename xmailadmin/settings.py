@@ -12,7 +12,7 @@ import environ
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
-from xmailadmin import home
+from xmailadmin import home, oidc_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -46,6 +46,20 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "xmailadmin.views.errors.csrf_failure"
+# Whom to believe about the client's address and whether it came by HTTPS. A proxy that ends TLS
+# is usually on this machine; anybody else's X-Forwarded-* headers are dropped.
+TRUSTED_PROXIES = tuple(
+    ipaddress.ip_network(text)
+    for text in env.list(
+        "XMAILADMIN_TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else []
+    )
+)
+# Nothing that people send is large: no file is ever uploaded. asgi.py holds the same limit.
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a deployment may choose thousands of hosts
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
@@ -72,6 +86,10 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "bootstrap",
     "crispy_forms",
     "crispy_bootstrap5",
@@ -80,6 +98,7 @@ INSTALLED_APPS = [
     "django_tables2",
 ]
 MIDDLEWARE = [
+    "xmailadmin.proxies.TrustedProxiesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "xmailadmin.middleware.StaticFilesMiddleware",
@@ -94,6 +113,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "xmailadmin.sessions.SessionActivityMiddleware",
+    "xmailadmin.access.AccessMiddleware",
     "xmailadmin.middleware.NoStoreMiddleware",
 ]
 ROOT_URLCONF = "xmailadmin.urls"
@@ -133,6 +154,15 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 else:
     DATABASES["default"]["OPTIONS"] = {"pool": True, "connect_timeout": 5}
+
+# What is only worth minutes (limits, codes that were used) must hold for every web process.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "xmailadmin_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
 
 # --- Celery -------------------------------------------------------------------------------------
 CELERY_BROKER_URL = home.from_environment("CELERY_BROKER_URL", "memory://localhost//")
@@ -184,6 +214,28 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 SESSION_COOKIE_AGE = 12 * 3600
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_RATE_LIMITS = {"login_failed": None}  # xmailadmin/limits.py counts those
+MFA_ADAPTER = "xmailadmin.second_factor.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_TOLERANCE = 1  # clocks of phones are never quite right
+MFA_FORMS = {
+    "authenticate": "xmailadmin.second_factor.AuthenticateForm",
+    "reauthenticate": "xmailadmin.second_factor.ReauthenticateForm",
+    "activate_totp": "xmailadmin.second_factor.ActivateTOTPForm",
+    "add_webauthn": "xmailadmin.second_factor.AddWebAuthnForm",
+    "edit_webauthn": "xmailadmin.second_factor.EditWebAuthnForm",
+}
+SOCIALACCOUNT_ADAPTER = "xmailadmin.single_sign_on.SocialAccountAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form would be kept from leaving by our own CSP
+SOCIALACCOUNT_PROVIDERS = oidc_settings.providers()
+AUDIT_GUARD = True
+
+# --- Mail ---------------------------------------------------------------------------------------
+# Only where EMAIL_URL is set, such as smtp+tls://user:password@mail.example.jp:587
+MAIL = bool(home.from_environment("EMAIL_URL"))
+vars().update(env.email_url_config(home.from_environment("EMAIL_URL", "dummymail://")))
+DEFAULT_FROM_EMAIL = env.str("XMAILADMIN_MAIL_FROM", default=f"xmailadmin@{_url.hostname}")
 
 # --- Languages and time -------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

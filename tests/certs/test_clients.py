@@ -22,6 +22,7 @@ from certs.issue import issue
 from certs.models import ClientNote, NoteSnapshot
 from certs.shipped_notes import load_notes, read_notes, shipped_files, unload_notes
 from certs.spec import PairSpec
+from tests.people import person, sign_in
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 VERIFY = "証明書を検証すると×"
@@ -290,8 +291,8 @@ class TestSnapshots:
 
 
 @pytest.fixture
-def browser(client: Client, django_user_model: Any) -> Client:
-    client.force_login(django_user_model.objects.create_user("viewer"))
+def browser(client: Client) -> Client:
+    sign_in(client, person("viewer"))
     return client
 
 

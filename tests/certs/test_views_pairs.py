@@ -20,6 +20,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from certs import pair as pem
 from certs.models import Pair
+from tests import people
 from tests.doubles.pairs import make_pair
 from tests.factories import issued_pair, local_host, pair_spec
 from xmailadmin import audit
@@ -39,12 +40,13 @@ def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def person() -> User:
-    return User.objects.create_user("hanako", password="a")
+    return people.person("key_holder")
 
 
 @pytest.fixture
 def signed_in(client: Client, person: User) -> Client:
-    client.force_login(person)
+    """Signed in, and has just shown a second factor."""
+    people.sign_in(client, person, confirmed=True)
     return client
 
 
@@ -109,12 +111,12 @@ def test_the_list_asks_the_database_equally_often_however_long_it_is(
     for number in range(3):
         local_host(tmp_path, f"mail{number}", pair=issued_pair())
     Pair.objects.update(created_by=person)
-    with django_assert_num_queries(4):  # session, person, count, rows
+    with django_assert_num_queries(6):  # session, person, permissions (2), count, rows
         page(signed_in, "pair_list")
     for number in range(3, 9):
         local_host(tmp_path, f"mail{number}", pair=issued_pair())
     Pair.objects.update(created_by=person)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(6):
         page(signed_in, "pair_list")
 
 
@@ -417,7 +419,7 @@ def test_nobody_comes_in_without_signing_in(client: Client) -> None:
 def test_a_foreign_site_cannot_send_the_forms(person: User, name: str) -> None:
     pair = issued_pair()
     signed_in = Client(enforce_csrf_checks=True)
-    signed_in.force_login(person)
+    people.sign_in(signed_in, person, confirmed=True)
     response = signed_in.post(reverse(name, args=[pair.pk]), {"memo": "x"})
     assert response.status_code == 403
     assert b"PRIVATE KEY" not in response.content

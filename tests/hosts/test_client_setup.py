@@ -13,6 +13,7 @@ from certs.models import ClientNote
 from hosts.client_names import client_names
 from hosts.models import Host
 from tests.factories import issued_pair, local_host
+from tests.people import sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +25,7 @@ def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def browser(client: Client, django_user_model: Any) -> Client:
-    client.force_login(django_user_model.objects.create_superuser("sato"))
+    sign_in(client, django_user_model.objects.create_superuser("sato"))
     return client
 
 

@@ -9,12 +9,14 @@ import pytest
 from django.template.loader import render_to_string
 from django.test import Client
 
+from tests.people import person
+
 SECTIONS = ["steps", "diagnosis", "form", "announce", "limits", "clients"]
 
 
 @pytest.fixture
-def page(client: Client, django_user_model: Any) -> str:
-    client.force_login(django_user_model.objects.create_user("viewer"))
+def page(client: Client) -> str:
+    client.force_login(person("operator"))
     return client.get("/guide/", headers={"accept-language": "en"}).content.decode()
 
 
@@ -39,8 +41,8 @@ def test_the_steps_have_the_buttons_that_do_them(page: str) -> None:
 
 
 @pytest.mark.django_db
-def test_it_speaks_the_original_pages_japanese(client: Client, django_user_model: Any) -> None:
-    client.force_login(django_user_model.objects.create_user("viewer"))
+def test_it_speaks_the_original_pages_japanese(client: Client) -> None:
+    client.force_login(person("viewer"))
     page = client.get("/guide/", headers={"accept-language": "ja"}).content.decode()
     for sentence in (
         "複数の XMail があっても同一のペアをインストールしてかまいません。",

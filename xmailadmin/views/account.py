@@ -1,13 +1,129 @@
-"""Pages about the person who is signed in."""
+"""Pages about the person who is signed in, or is about to be."""
 
 from __future__ import annotations
 
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from xmailadmin import audit, people, sessions
+from xmailadmin.access import has_second_factor, is_fresh, safe_next
+from xmailadmin.forms import PasswordForm
+from xmailadmin.models import AccessLink, User
+
+__all__ = [
+    "access_link",
+    "account",
+    "choose_password",
+    "continue_to",
+    "second_factor_needed",
+    "session_end",
+    "session_list",
+]
+
+LINK_KEY, CONTINUE_KEY = "access_link", "continue_to"  # in the session
 
 
 @require_safe
 def account(request: HttpRequest) -> HttpResponse:
     """Shows the account with its preferences."""
-    return render(request, "account/account.html")
+    person = get_object_or_404(User, pk=request.user.pk)
+    context = {
+        "second_factor": has_second_factor(request),
+        "recovery_codes": Authenticator.objects.filter(
+            user=person, type=Authenticator.Type.RECOVERY_CODES
+        ).exists(),
+        "single_sign_on": bool(settings.SOCIALACCOUNT_PROVIDERS),
+        "connected": SocialAccount.objects.filter(user=person).exists(),
+        "open_sessions": UserSession.objects.filter(user=person).count(),
+    }
+    return render(request, "account/account.html", context)
+
+
+@require_safe
+def second_factor_needed(request: HttpRequest) -> HttpResponse:
+    """Says what it takes to do what was asked for, and remembers where to go on afterwards."""
+    wanted = safe_next(request, request.GET.get("next", ""))
+    if is_fresh(request):
+        return redirect(wanted or "account")
+    if wanted:
+        request.session[CONTINUE_KEY] = wanted
+    context = {"has_second_factor": has_second_factor(request), "wanted": wanted}
+    return render(request, "account/second_factor_needed.html", context)
+
+
+@require_safe
+def continue_to(request: HttpRequest) -> HttpResponse:
+    """Leads to what a second factor was set up for."""
+    return redirect(safe_next(request, request.session.pop(CONTINUE_KEY, "")) or "account")
+
+
+@require_safe
+def session_list(request: HttpRequest) -> HttpResponse:
+    """Where the person is signed in."""
+    person = get_object_or_404(User, pk=request.user.pk)
+    context = {
+        "sessions": sessions.sessions_of(person),
+        "current": request.session.session_key,
+    }
+    return render(request, "account/session_list.html", context)
+
+
+@require_POST
+def session_end(request: HttpRequest) -> HttpResponse:
+    """Ends one of the person's other sessions, or all of them."""
+    person = get_object_or_404(User, pk=request.user.pk)
+    chosen = request.POST.get("session", "")
+    if chosen:
+        number = int(chosen) if chosen.isdecimal() and len(chosen) < 19 else 0
+        others = UserSession.objects.filter(user=person).exclude(
+            session_key=request.session.session_key
+        )
+        get_object_or_404(others, pk=number).end()
+        ended = 1
+    else:
+        ended = sessions.end_all(person, but=request.session.session_key)
+    audit.record(request, "sessions.ended", person, sessions=ended)
+    messages.success(request, _("The sessions have ended."))
+    return redirect("session_list")
+
+
+@never_cache
+@login_not_required
+@require_safe
+def access_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Takes a one-time link, and at once leads to an address without the token in it."""
+    link = people.link_for(token)
+    if link is None:
+        return render(request, "account/access_link_invalid.html", status=404)
+    request.session[LINK_KEY] = [link.pk, link.token_sha256]
+    return redirect("choose_password")
+
+
+@never_cache
+@login_not_required
+@sensitive_post_parameters()
+@require_http_methods(("GET", "HEAD", "POST"))
+def choose_password(request: HttpRequest) -> HttpResponse:
+    """Lets the person of a one-time link choose a password; signing in comes after."""
+    pk, token_sha256 = request.session.get(LINK_KEY) or (0, "")
+    link = AccessLink.objects.filter(pk=pk, token_sha256=token_sha256).first()
+    if link is None or not link.valid:
+        return render(request, "account/access_link_invalid.html", status=404)
+    form = PasswordForm(link.user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        if not people.accept(request, link, form.cleaned_data["new_password1"]):
+            return render(request, "account/access_link_invalid.html", status=404)
+        request.session.pop(LINK_KEY, None)
+        messages.success(request, _("Your password is set. Sign in with it."))
+        return redirect("account_login")
+    return render(request, "account/choose_password.html", {"form": form, "person": link.user})

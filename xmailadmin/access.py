@@ -1,0 +1,259 @@
+"""Which page needs what: one entry for every address of the portal, enforced in one place.
+
+An address without an entry is refused to everybody, so that a new page cannot be forgotten; a
+test says so before anybody meets it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ReauthenticationRequired
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.translation import gettext as _
+
+from xmailadmin import audit
+from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, VIEW
+
+__all__ = [
+    "ACCESS",
+    "FRESH_S",
+    "PUBLIC",
+    "SIGNED_IN",
+    "AccessMiddleware",
+    "Rule",
+    "has_second_factor",
+    "is_fresh",
+    "safe_next",
+]
+
+FRESH_S = 300  # how long a second factor that was just shown opens what is guarded
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+PUBLIC = "public"  # for everybody, signed in or not
+SIGNED_IN = "signed in"  # whatever the role
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an address needs: `see` to read it, `do` (the same unless given) to send it a form.
+
+    A guarded address also needs a second factor that was shown within the last five minutes: for
+    what is sent to it, and for reading it too with `guard_seeing`. `back` names the page (with
+    the same arguments) to return to when that had to be shown first; without it the address
+    itself.
+    """
+
+    see: str
+    do: str = ""
+    guarded: bool = False
+    guard_seeing: bool = False
+    back: str = ""
+
+    def needs(self, method: str | None) -> str:
+        """Returns PUBLIC, SIGNED_IN or the permission that a request of this kind needs."""
+        return self.see if method in SAFE else self.do or self.see
+
+    def guards(self, method: str | None) -> bool:
+        """True if a request of this kind needs a second factor that was just shown."""
+        return self.guarded and (self.guard_seeing or method not in SAFE)
+
+
+_PUBLIC, _OWN, _SEE = Rule(PUBLIC), Rule(SIGNED_IN), Rule(VIEW)
+_OPERATE, _ADMINISTER = Rule(OPERATE), Rule(ADMINISTER)
+_KEY = Rule(DOWNLOAD_KEYS, guarded=True, back="pair_detail")
+_PEOPLE = Rule(ADMINISTER, guarded=True, guard_seeing=True)
+
+ACCESS: dict[str, Rule] = {
+    # What the team looks at.
+    "dashboard": _SEE,
+    "guide": _SEE,
+    "diagnosis": Rule(VIEW, do=OPERATE),
+    # Hosts.
+    "host_list": _SEE,
+    "host_detail": _SEE,
+    "host_add": _OPERATE,
+    "host_mailroot_check": _OPERATE,
+    "host_edit": _OPERATE,
+    "host_delete": _OPERATE,
+    "host_disable": _OPERATE,
+    "host_diagnose": _OPERATE,
+    "host_rollback": _OPERATE,
+    # Pairs.
+    "pair_list": _SEE,
+    "pair_detail": _SEE,
+    "pair_progress": _SEE,
+    "pair_text": _SEE,
+    "pair_certificate": _SEE,
+    "pair_der": _SEE,
+    "pair_new": _OPERATE,
+    "pair_memo": _OPERATE,
+    "pair_key": _KEY,
+    "pair_zip": _KEY,
+    # Deployments and their history.
+    "deployment_new": _OPERATE,
+    "deployment_list": _SEE,
+    "deployment_detail": _SEE,
+    "deployment_progress": _SEE,
+    "deployment_rollback": _OPERATE,
+    "installation_list": _SEE,
+    "installation_detail": _SEE,
+    # Client notes.
+    "client_list": _SEE,
+    "client_detail": _SEE,
+    "client_setup": _SEE,
+    "note_changes": _SEE,
+    "note_detail": _SEE,
+    "report_list": _SEE,
+    "report_new": _SEE,
+    "client_confirm": _OPERATE,
+    "note_new": _OPERATE,
+    "note_edit": _OPERATE,
+    "note_confirm": _OPERATE,
+    "note_remove": _OPERATE,
+    "report_accept": _OPERATE,
+    "report_dismiss": _OPERATE,
+    # Signing in and the own account.
+    "account": _OWN,
+    "account_login": _PUBLIC,
+    "account_logout": _PUBLIC,
+    "account_inactive": _PUBLIC,
+    "account_signup": _PUBLIC,
+    "account_reauthenticate": _OWN,
+    "account_change_password": _OWN,
+    "account_set_password": _OWN,
+    "access_link": _PUBLIC,
+    "choose_password": _PUBLIC,
+    "session_list": _OWN,
+    "session_end": _OWN,
+    # Second factors; allauth asks for the password (or a factor) again before it changes one.
+    "mfa_index": _OWN,
+    "mfa_authenticate": _PUBLIC,
+    "mfa_reauthenticate": _OWN,
+    "mfa_activate_totp": _OWN,
+    "mfa_deactivate_totp": _OWN,
+    "mfa_list_webauthn": _OWN,
+    "mfa_add_webauthn": _OWN,
+    "mfa_edit_webauthn": _OWN,
+    "mfa_remove_webauthn": _OWN,
+    "mfa_reauthenticate_webauthn": _OWN,
+    "mfa_view_recovery_codes": _OWN,
+    "mfa_generate_recovery_codes": _OWN,
+    "mfa_download_recovery_codes": _OWN,
+    "second_factor_needed": _OWN,
+    "continue_to": _OWN,
+    # Single sign-on.
+    "socialaccount_connections": _OWN,
+    "socialaccount_login_cancelled": _PUBLIC,
+    "socialaccount_login_error": _PUBLIC,
+    "socialaccount_signup": _PUBLIC,
+    "openid_connect_login": _PUBLIC,
+    "openid_connect_callback": _PUBLIC,
+    # People and the audit.
+    "person_list": _ADMINISTER,
+    "person_detail": _ADMINISTER,
+    "person_invite": _PEOPLE,
+    "person_roles": _PEOPLE,
+    "person_disable": _PEOPLE,
+    "person_link": _PEOPLE,
+    "person_second_factor": _PEOPLE,
+    "person_sessions": Rule(ADMINISTER, guarded=True, back="person_detail"),
+    "audit_list": _ADMINISTER,
+    "audit_verify": _ADMINISTER,
+    "audit_export": _ADMINISTER,
+    "set_language": _PUBLIC,
+}
+
+
+class AccessMiddleware:
+    """Refuses what ACCESS does not allow, and puts each refusal on record."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        rule = ACCESS.get(match.view_name) if match is not None else None
+        needed = rule.needs(request.method) if rule is not None else ""
+        if needed == PUBLIC:
+            return None
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        if rule is None or not (needed == SIGNED_IN or request.user.has_perm(needed)):
+            _put_on_record(request, "access.denied")
+            raise PermissionDenied
+        if rule.guards(request.method) and not is_fresh(request):
+            if request.method not in SAFE:
+                _put_on_record(request, "access.unconfirmed")
+            back = reverse(rule.back, kwargs=kwargs) if rule.back else request.path
+            return ask_second_factor(request, back)
+        return None
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Asks who it is where allauth wants that, and leads back to the page.
+
+        allauth itself would keep the whole form that was sent in the session, secrets included,
+        and send it later past everything that is checked here.
+        """
+        if not isinstance(error, ReauthenticationRequired):
+            return None
+        methods = get_adapter().get_reauthentication_methods(request.user)
+        to = methods[0]["url"] if methods else reverse("account_login")
+        return redirect(f"{to}?{urlencode({'next': request.path})}")
+
+
+def ask_second_factor(request: HttpRequest, back: str) -> HttpResponse:
+    """Leads to where a second factor is shown, or to what it takes to have one, and then back."""
+    if not has_second_factor(request):
+        return redirect(f"{reverse('second_factor_needed')}?{urlencode({'next': back})}")
+    methods = get_adapter().get_reauthentication_methods(request.user)
+    password = reverse("account_reauthenticate")
+    to = next(method["url"] for method in methods if method["url"] != password)
+    if request.method not in SAFE:
+        messages.info(request, _("Confirm that it is you, and then do it again."))
+    return redirect(f"{to}?{urlencode({'next': back})}")
+
+
+def has_second_factor(request: HttpRequest) -> bool:
+    """True if the person has an authenticator app or a security key."""
+    kinds = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+    return bool(is_mfa_enabled(request.user, kinds))
+
+
+def is_fresh(request: HttpRequest) -> bool:
+    """True if the person, in this session, has just shown a second factor that is still theirs."""
+    records = get_authentication_records(request, request.user)
+    shown = [record["at"] for record in records if record.get("method") == "mfa"]
+    return has_second_factor(request) and bool(shown) and 0 <= time.time() - shown[-1] < FRESH_S
+
+
+def safe_next(request: HttpRequest, raw: str) -> str:
+    """Returns the path that a link asks to go to, "" if it leads away from the portal."""
+    allowed = url_has_allowed_host_and_scheme(
+        raw, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return raw if allowed and raw.startswith("/") else ""
+
+
+def _put_on_record(request: HttpRequest, what: str) -> None:
+    audit.record(request, what, method=request.method or "", path=request.path[:200])

@@ -1,0 +1,38 @@
+"""Makes the database itself refuse to change or delete audit entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+
+__all__ = ["guard"]
+
+TABLE = "xmailadmin_auditentry"
+REFUSAL = "audit entries are only ever added"
+
+SQLITE = [
+    f"CREATE TRIGGER IF NOT EXISTS {TABLE}_{what} BEFORE {what.upper()} ON {TABLE} "
+    f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+    for what in ("update", "delete")
+]
+POSTGRESQL = [
+    f"CREATE OR REPLACE FUNCTION {TABLE}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$",
+    f"CREATE OR REPLACE TRIGGER {TABLE}_guard BEFORE UPDATE OR DELETE ON {TABLE} "
+    f"FOR EACH ROW EXECUTE FUNCTION {TABLE}_refuse()",
+]
+STATEMENTS = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+
+
+def guard(using: str = "default", **_kwargs: Any) -> None:
+    """Puts the triggers there; called after every migration, since rebuilding a table drops them.
+
+    Tests empty the table between them and do without (AUDIT_GUARD).
+    """
+    if not settings.AUDIT_GUARD:
+        return
+    with connections[using].cursor() as cursor:
+        for statement in STATEMENTS.get(connections[using].vendor, []):
+            cursor.execute(statement)

@@ -1,0 +1,122 @@
+"""The words of what the audit records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+__all__ = ["ACTIONS", "PROBLEMS", "detail_of", "word"]
+
+ACTIONS: dict[str, str | Promise] = {
+    # People and signing in.
+    "signin": _("Signed in"),
+    "signin.failed": _("Wrong password"),
+    "second_factor.failed": _("Wrong code"),
+    "signin.blocked": _("Sign-in blocked after wrong attempts"),
+    "signin.refused": _("Sign-in refused: the account is switched off"),
+    "signin.confirmed": _("Confirmed who it is"),
+    "signout": _("Signed out"),
+    "password.changed": _("Password changed"),
+    "second_factor.added": _("Second factor set up"),
+    "second_factor.removed": _("Second factor removed"),
+    "second_factor.reset": _("Recovery codes made anew"),
+    "single_sign_on.connected": _("Single sign-on connected"),
+    "single_sign_on.disconnected": _("Single sign-on disconnected"),
+    "single_sign_on.unknown": _("Single sign-on refused: nobody here has that address"),
+    "single_sign_on.failed": _("Single sign-on failed"),
+    "sessions.ended": _("Sessions ended"),
+    "person.invited": _("Person invited"),
+    "person.link": _("New one-time link made"),
+    "person.link_used": _("Password chosen by a one-time link"),
+    "person.roles": _("Roles changed"),
+    "person.disabled": _("Account switched off"),
+    "person.enabled": _("Account switched on"),
+    "person.second_factor_removed": _("Second factor removed by an administrator"),
+    "user.first_administrator": _("First administrator made"),
+    # What was refused, and the audit itself.
+    "access.denied": _("Refused: no permission"),
+    "access.unconfirmed": _("Refused: second factor not shown"),
+    "access.forged": _("Refused: not sent by a page of the portal"),
+    "audit.export": _("Audit exported"),
+    "audit.verify": _("Audit verified"),
+    # Hosts.
+    "host.add": _("Host registered"),
+    "host.edit": _("Host changed"),
+    "host.enable": _("Host enabled"),
+    "host.disable": _("Host disabled"),
+    "host.delete": _("Host deleted"),
+    # Pairs.
+    "pair.request": _("Pair asked for"),
+    "pair.issued": _("Pair made"),
+    "pair.failed": _("Pair could not be made"),
+    "pair.adopt": _("Pair found on a host and kept"),
+    "pair.memo": _("Memo of a pair changed"),
+    "pair.key": _("Private key downloaded"),
+    "pair.zip": _("Private key and certificate downloaded"),
+    # Deployments.
+    "deployment.install": _("Installation asked for"),
+    "deployment.place": _("Placing of files asked for"),
+    "deployment.rollback": _("Roll-back asked for"),
+    # Client notes.
+    "note.added": _("Client note added"),
+    "note.corrected": _("Client note corrected"),
+    "note.confirmed": _("Client note confirmed"),
+    "note.measured": _("Client note measured again"),
+    "note.removed": _("Client note removed"),
+    "report.add": _("Client report sent in"),
+    "report.accepted": _("Client report accepted"),
+    "report.dismissed": _("Client report dismissed"),
+    # The portal itself.
+    "vault.rotate": _("Master key changed"),
+}
+
+PROBLEMS: dict[str, str | Promise] = {
+    "missing": _("Entry %(number)s is missing."),
+    "unlinked": _("Entry %(number)s does not follow from the one before it."),
+    "changed": _("Entry %(number)s was changed."),
+    "rewritten": _("Entry %(number)s is not the one that the data directory remembers."),
+    "cut": _("Entries are missing at the end, from number %(number)s on."),
+    "added": _("Entry %(number)s was not written by the portal."),
+}
+
+DETAILS: dict[str, str | Promise] = {
+    "roles": _("roles"),
+    "before": _("before"),
+    "now": _("now"),
+    "by": _("by"),
+    "kind": _("kind"),
+    "sessions": _("sessions"),
+    "method": _("method"),
+    "path": _("address"),
+    "fields": _("fields"),
+    "host": _("host"),
+    "hosts": _("hosts"),
+    "pair": _("pair"),
+    "common_name": _("common name"),
+    "sha256": _("fingerprint"),
+    "mailroot": _("MailRoot"),
+    "entries": _("entries"),
+    "problems": _("problems"),
+}
+HIDDEN = ("account", "device")  # only for counting
+
+
+def word(action: str) -> str:
+    """Returns the words of an action; one that has none yet is shown as it is stored."""
+    return str(ACTIONS.get(action, action))
+
+
+def detail_of(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns what else an entry says, as (name, value)."""
+    return [
+        (str(DETAILS.get(name, name)), _shown(value))
+        for name, value in detail.items()
+        if name not in HIDDEN and value not in (None, "", [])
+    ]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

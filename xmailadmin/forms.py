@@ -1,0 +1,70 @@
+"""Forms about people, and the search of the audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import SetPasswordForm
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from xmailadmin.models import User
+from xmailadmin.roles import ROLES
+
+__all__ = ["InviteForm", "PasswordForm", "RolesForm"]
+
+
+class RolesForm(forms.Form):
+    """What a person may do."""
+
+    roles = forms.MultipleChoiceField(
+        label=_("Roles"),
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(role.name, role.label) for role in ROLES.values()],
+        error_messages={"required": _("Choose at least one role.")},
+    )
+
+
+class InviteForm(RolesForm):
+    """Whom to invite."""
+
+    username = forms.CharField(
+        label=_("User name"),
+        max_length=150,
+        validators=User._meta.get_field("username").validators,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text=_("With which the person signs in. Letters, digits and @ . + - _ only."),
+    )
+    email = forms.EmailField(
+        label=_("E-mail address"),
+        required=False,
+        help_text=_(
+            "Optional. The link is sent there where mail is set up, and single sign-on knows the "
+            "person by it."
+        ),
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    field_order = ["username", "email", "roles"]
+
+    def clean_username(self) -> str:
+        name: str = self.cleaned_data["username"]
+        if User.objects.filter(username__iexact=name).exists():
+            raise ValidationError(_("There is already an account with this name."))
+        return name
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"]
+        if email and User.objects.filter(email__iexact=email).exists():
+            raise ValidationError(_("There is already an account with this e-mail address."))
+        return email
+
+
+class PasswordForm(SetPasswordForm):  # type: ignore[type-arg]
+    """The first password of a person, or a new one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].label = _("Password")
+        self.fields["new_password2"].label = _("The same again")
+        self.fields["new_password2"].help_text = ""

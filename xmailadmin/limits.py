@@ -1,0 +1,146 @@
+"""Limits on wrong sign-ins that stop guessing without locking a colleague out.
+
+Failures are counted from the audit. A browser in which a person has signed in before (it holds a
+signed cookie) has a count of its own, which strangers cannot use up. All others are counted by
+account and address together, by address, and at last by account alone; that last limit spares
+addresses from which the person has signed in lately. Every limit ends by itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from datetime import timedelta
+
+from allauth.account.adapter import get_adapter
+from django.conf import settings
+from django.core import signing
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from xmailadmin import audit
+from xmailadmin.models import AuditEntry, User
+
+__all__ = ["FAILURES", "check", "failed", "record_once", "remember_device"]
+
+FAILURES = 5  # of one account from one address, or in one known browser, within WINDOW
+FAILURES_OF_ADDRESS = 20  # whatever the account, within WINDOW
+FAILURES_OF_ACCOUNT = 50  # from unknown addresses all over, within LONG_WINDOW
+WINDOW = timedelta(minutes=5)
+LONG_WINDOW = timedelta(hours=1)
+LATELY = timedelta(days=30)
+
+COOKIE = "device"
+COOKIE_AGE_S = 365 * 24 * 3600
+SALT = "xmailadmin.device"
+ACTIONS = ("signin.failed", "second_factor.failed")
+
+
+def check(request: HttpRequest, username: str) -> None:
+    """Raises ValidationError if this account must not be tried from here for now."""
+    user = _user(username)
+    device = _device(request, user)
+    if _blocked(request, username, user, device):
+        record_once(request, "signin.blocked", user)
+        raise get_adapter().validation_error("too_many_login_attempts")
+
+
+def failed(request: HttpRequest, username: str, *, second_factor: bool = False) -> None:
+    """Puts a wrong password or code on record; never what was typed as a name nobody has."""
+    user = _user(username)
+    action = "second_factor.failed" if second_factor else "signin.failed"
+    device = _device(request, user)
+    audit.record(request, action, user, account=_tag(username), device=device)
+
+
+def record_once(request: HttpRequest, action: str, user: User | None = None) -> None:
+    """Puts on record what anybody could do endlessly: once an address within WINDOW."""
+    if not _recent(request, action).exists():
+        audit.record(request, action, user)
+
+
+def remember_device(request: HttpRequest, response: HttpResponseBase, user: User) -> None:
+    """Lets this browser be known by the next time its person signs in."""
+    device = _device(request, user) or secrets.token_hex(8)
+    response.set_cookie(
+        COOKIE,
+        signing.dumps([user.pk, device], salt=SALT),
+        max_age=COOKIE_AGE_S,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def _blocked(request: HttpRequest, username: str, user: User | None, device: str) -> bool:
+    if device:
+        everywhere = AuditEntry.objects.filter(
+            action__in=ACTIONS, at__gt=timezone.now() - WINDOW, **_about(user)
+        )
+        tries = everywhere.values_list("detail", flat=True)
+        return len([detail for detail in tries if detail.get("device") == device]) >= FAILURES
+    here = _recent(request, *ACTIONS).values_list("detail", flat=True)
+    strange = [detail for detail in here if not detail.get("device")]
+    tag = _tag(username)
+    if len([detail for detail in strange if detail.get("account") == tag]) >= FAILURES:
+        return True
+    return len(strange) >= FAILURES_OF_ADDRESS or _under_attack(request, user)
+
+
+def _under_attack(request: HttpRequest, user: User | None) -> bool:
+    if user is None:
+        return False
+    now = timezone.now()
+    tries = AuditEntry.objects.filter(
+        action__in=ACTIONS, at__gt=now - LONG_WINDOW, **_about(user)
+    ).values_list("detail", flat=True)
+    if len([detail for detail in tries if not detail.get("device")]) < FAILURES_OF_ACCOUNT:
+        return False
+    seen = AuditEntry.objects.filter(action="signin", at__gt=now - LATELY, **_about(user))
+    here = _network(audit.address_of(request))
+    known = seen.order_by().values_list("address", flat=True).distinct()
+    return here not in {_network(address) for address in known}
+
+
+def _recent(request: HttpRequest, *actions: str) -> QuerySet[AuditEntry]:
+    """Returns the rows of these actions from the request's address within WINDOW."""
+    rows = AuditEntry.objects.filter(action__in=actions, at__gt=timezone.now() - WINDOW)
+    network = _network(audit.address_of(request))
+    if network is None or network.version == 4:
+        return rows.filter(address=audit.address_of(request))
+    # Read and compared here: how a database writes IPv6 addresses is its own affair.
+    recent = rows.exclude(address=None).values_list("pk", "address")
+    return rows.filter(pk__in=[pk for pk, address in recent if _network(address) == network])
+
+
+def _network(address: str | None) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Returns what one subscriber has: an IPv4 address, or a /64 of IPv6."""
+    if not address:
+        return None
+    found = ipaddress.ip_address(address)
+    return ipaddress.ip_network((found, 32 if found.version == 4 else 64), strict=False)
+
+
+def _about(user: User | None) -> dict[str, str]:
+    return {"object_type": "user", "object_id": str(user.pk) if user is not None else "-"}
+
+
+def _user(username: str) -> User | None:
+    return User.objects.filter(username__iexact=username).first()
+
+
+def _tag(username: str) -> str:
+    """Returns what stands for a name in the audit: people mistype passwords as names."""
+    return salted_hmac(SALT, username.lower(), algorithm="sha256").hexdigest()[:16]
+
+
+def _device(request: HttpRequest, user: User | None) -> str:
+    """Returns the id of a browser in which this person has signed in, "" for any other."""
+    try:
+        pk, device = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE_S)
+    except (signing.BadSignature, ValueError, TypeError):
+        return ""
+    return str(device) if user is not None and pk == user.pk else ""

@@ -1,0 +1,26 @@
+"""The team's OpenID Connect provider, as the environment names it; settings.py asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xmailadmin import home
+
+__all__ = ["PROVIDER_ID", "providers"]
+
+PROVIDER_ID = "sso"
+
+
+def providers() -> dict[str, Any]:
+    """Returns allauth's setting for the provider that the environment names, {} for none."""
+    url = home.from_environment("XMAILADMIN_OIDC_URL")
+    if not url:
+        return {}
+    app = {
+        "provider_id": PROVIDER_ID,
+        "name": home.from_environment("XMAILADMIN_OIDC_NAME", "OpenID Connect"),
+        "client_id": home.from_environment("XMAILADMIN_OIDC_CLIENT_ID"),
+        "secret": home.from_environment("XMAILADMIN_OIDC_CLIENT_SECRET"),
+        "settings": {"server_url": url, "oauth_pkce_enabled": True},
+    }
+    return {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}

@@ -1,0 +1,143 @@
+"""The team: inviting people, deciding their roles, and shutting an account at once."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from xmailadmin import audit, roles, sessions
+from xmailadmin.models import AccessLink, User
+
+__all__ = [
+    "accept",
+    "address_of",
+    "change_roles",
+    "disable",
+    "enable",
+    "invite",
+    "link_for",
+    "make_link",
+    "remove_second_factor",
+    "send_link",
+]
+
+
+def invite(by: HttpRequest, username: str, email: str, role_names: Iterable[str]) -> str:
+    """Makes an account that waits for its person, and returns the token of its one-time link."""
+    with transaction.atomic():
+        person = User(username=username, email=email)
+        person.set_unusable_password()
+        person.save()
+        roles.give(person, role_names)
+        token = _new_link(by, person)
+        audit.record(by, "person.invited", person, roles=sorted(role_names))
+    return token
+
+
+def make_link(by: HttpRequest, person: User) -> str:
+    """Returns the token of a new one-time link to choose a password; the old one is void."""
+    with transaction.atomic():
+        token = _new_link(by, person)
+        audit.record(by, "person.link", person)
+    return token
+
+
+def _new_link(by: HttpRequest, person: User) -> str:
+    token = secrets.token_urlsafe(32)
+    AccessLink.objects.update_or_create(
+        user=person,
+        defaults={
+            "token_sha256": _hash(token),
+            "made_at": timezone.now(),
+            "made_by_name": by.user.get_username(),
+        },
+    )
+    return token
+
+
+def address_of(token: str) -> str:
+    """Returns the address to hand over."""
+    return f"{settings.PORTAL_URL}{reverse('access_link', args=[token])}"
+
+
+def send_link(person: User, address: str) -> bool:
+    """Sends the address by mail where mail is configured; True if it is on its way."""
+    if not (settings.MAIL and person.email):
+        return False
+    text = _(
+        "You are invited to XMail Admin as %(name)s. Open this address within three days and "
+        "choose your password:\n\n%(address)s\n\nIt works once. If you did not expect this, do "
+        "nothing."
+    )
+    subject = _("Your account at XMail Admin")
+    words = {"name": person.get_username(), "address": address}
+    try:
+        return bool(send_mail(subject, text % words, None, [person.email]))
+    except OSError:  # SMTP errors are OSErrors: the link is on the page in any case
+        return False
+
+
+def link_for(token: str) -> AccessLink | None:
+    """Returns the link with this token if it still works."""
+    link = AccessLink.objects.filter(token_sha256=_hash(token)).select_related("user").first()
+    return link if link is not None and link.valid else None
+
+
+def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
+    """Gives the link's person this password, once; False if somebody else was faster."""
+    person = link.user
+    with transaction.atomic():
+        if not AccessLink.objects.filter(pk=link.pk, token_sha256=link.token_sha256).delete()[0]:
+            return False
+        person.set_password(password)
+        person.save(update_fields=["password"])
+        audit.record(request, "person.link_used", person)
+    return True
+
+
+def change_roles(by: HttpRequest, person: User, names: Iterable[str]) -> None:
+    """Gives the person exactly these roles."""
+    with transaction.atomic():
+        before = sorted(role.name for role in person.roles)
+        roles.give(person, names)
+        audit.record(by, "person.roles", person, before=before, now=sorted(names))
+
+
+def disable(by: HttpRequest, person: User) -> None:
+    """Shuts the account at once: sessions end, links are void, and nobody signs in with it."""
+    with transaction.atomic():
+        person.is_active = False
+        person.save(update_fields=["is_active"])
+        AccessLink.objects.filter(user=person).delete()
+        ended = sessions.end_all(person)
+        audit.record(by, "person.disabled", person, sessions=ended)
+
+
+def enable(by: HttpRequest, person: User) -> None:
+    """Opens the account again."""
+    with transaction.atomic():
+        person.is_active = True
+        person.save(update_fields=["is_active"])
+        audit.record(by, "person.enabled", person)
+
+
+def remove_second_factor(by: HttpRequest, person: User) -> None:
+    """Takes away the second factors of a person who has lost them; sessions end too."""
+    with transaction.atomic():
+        Authenticator.objects.filter(user=person).delete()
+        ended = sessions.end_all(person)
+        audit.record(by, "person.second_factor_removed", person, sessions=ended)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,146 @@
+"""Second factors: authenticator apps, security keys and recovery codes, their secrets sealed."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp import forms as totp_forms
+from allauth.mfa.totp.internal import auth as totp
+from allauth.mfa.webauthn import forms as webauthn_forms
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+from django.http.request import split_domain_port
+from django.utils.translation import gettext_lazy as _
+
+from xmailadmin import limits, vault
+from xmailadmin.models import AuthenticatorSecret, User
+
+__all__ = ["MFAAdapter", "forget_secrets", "works_with_security_keys"]
+
+PREFIX = "sealed:"
+PORTAL = "XMail Admin"
+
+
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Keeps secrets in sealed rows of ours; allauth's rows hold only their numbers."""
+
+    def encrypt(self, text: str) -> str:
+        with transaction.atomic():
+            row = AuthenticatorSecret.objects.create()
+            row.secret_sealed = vault.seal(text.encode(), vault.place(row, "secret_sealed"))
+            row.save()
+        return f"{PREFIX}{row.pk}"
+
+    def decrypt(self, encrypted_text: str) -> str:
+        row = AuthenticatorSecret.objects.get(pk=encrypted_text.removeprefix(PREFIX))
+        return vault.open_sealed(row.secret_sealed, vault.place(row, "secret_sealed")).decode()
+
+    def get_totp_issuer(self) -> str:
+        return PORTAL
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        from allauth.core import context
+
+        return {"id": _host_name(context.request), "name": PORTAL}
+
+
+def forget_secrets(instance: Authenticator, **_kwargs: Any) -> None:
+    """Deletes the sealed rows of an authenticator that was deleted."""
+    held = [str(instance.data.get(name, "")) for name in ("secret", "seed")]
+    numbers = [text.removeprefix(PREFIX) for text in held if text.startswith(PREFIX)]
+    AuthenticatorSecret.objects.filter(pk__in=numbers).delete()
+
+
+def works_with_security_keys(request: HttpRequest) -> bool:
+    """True if browsers offer security keys here: on a host name, by HTTPS or on this machine."""
+    name = _host_name(request)
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return request.is_secure() or name == "localhost" or name.endswith(".localhost")
+    return False
+
+
+def _host_name(request: HttpRequest) -> str:
+    return split_domain_port(request.get_host())[0]
+
+
+def _code_field(label: Any) -> forms.CharField:
+    attributes = {"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}
+    return forms.CharField(label=label, max_length=20, widget=forms.TextInput(attributes))
+
+
+class _LimitedCode:
+    """Counts wrong codes like wrong passwords: by account and address."""
+
+    user: User
+
+    def clean_code(self) -> str:
+        from allauth.core import context
+
+        limits.check(context.request, self.user.get_username())
+        try:
+            code: str = super().clean_code()  # type: ignore[misc]
+        except ValidationError:
+            limits.failed(context.request, self.user.get_username(), second_factor=True)
+            raise
+        return code
+
+
+class AuthenticateForm(_LimitedCode, mfa_forms.AuthenticateForm):  # type: ignore[misc]
+    """The second step of signing in."""
+
+    code = _code_field(_("Code of your authenticator app, or a recovery code"))
+
+
+class ReauthenticateForm(_LimitedCode, mfa_forms.ReauthenticateForm):  # type: ignore[misc]
+    """The same, to confirm that it is still the same person."""
+
+    code = _code_field(_("Code of your authenticator app, or a recovery code"))
+
+
+class ActivateTOTPForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
+    """Sets up an authenticator app; its secret waits in the session sealed."""
+
+    code = _code_field(_("Code that the app shows"))
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        forms.Form.__init__(self, *args, **kwargs)
+        self.user = user
+        self.secret = _pending_secret(user, new=not self.is_bound)
+
+
+class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
+    """Adds a security key."""
+
+    name = forms.CharField(
+        label=_("Name of the key"),
+        help_text=_("So that you can tell it from others, for example by its colour."),
+        max_length=60,
+        required=False,
+    )
+
+
+class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
+    """Renames a security key."""
+
+    name = forms.CharField(label=_("Name of the key"), max_length=60)
+
+
+def _pending_secret(user: User, *, new: bool) -> str:
+    """Returns the secret that is being set up in this session."""
+    from allauth.core import context
+
+    bound_to = f"session:{user.pk}:totp"
+    sealed = "" if new else context.request.session.get(totp.SECRET_SESSION_KEY, "")
+    if sealed:
+        return vault.open_sealed(sealed, bound_to).decode()
+    secret: str = totp.generate_totp_secret()
+    context.request.session[totp.SECRET_SESSION_KEY] = vault.seal(secret.encode(), bound_to)
+    return secret

@@ -1,0 +1,94 @@
+"""Puts on record who signs in and out, and every change to how a person does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account import signals as account
+from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.login import record_authentication
+from allauth.mfa import signals as mfa
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount import signals as social
+from django.contrib.auth.signals import user_logged_out
+from django.db.models.signals import post_delete
+from django.http import HttpRequest
+
+from xmailadmin import audit, limits, second_factor
+from xmailadmin.models import User
+
+__all__ = ["connect"]
+
+ID = "xmailadmin.sign_in_record"
+
+
+def connect() -> None:
+    """Connects everything here; called once, when the applications are ready."""
+    for signal, receiver in (
+        (account.user_logged_in, _signed_in),
+        (user_logged_out, _signed_out),
+        (account.password_changed, _password_changed),
+        (account.password_set, _password_changed),
+        (account.authentication_step_completed, _confirmed),
+        (mfa.authenticator_added, _factor_added),
+        (mfa.authenticator_removed, _factor_removed),
+        (mfa.authenticator_reset, _factor_reset),
+        (social.social_account_added, _login_connected),
+        (social.social_account_removed, _login_disconnected),
+    ):
+        signal.connect(receiver, dispatch_uid=f"{ID}{receiver.__name__}")
+    post_delete.connect(second_factor.forget_secrets, sender=Authenticator, dispatch_uid=ID)
+
+
+def _signed_in(request: HttpRequest, user: User, response: Any = None, **_kwargs: Any) -> None:
+    used = [str(record.get("method")) for record in get_authentication_records(request, user)]
+    audit.record(request, "signin", user, by=used)
+    if response is not None:
+        limits.remember_device(request, response, user)
+
+
+def _signed_out(request: HttpRequest, user: User | None, **_kwargs: Any) -> None:
+    if user is not None:
+        audit.record(request, "signout", user)
+
+
+def _password_changed(request: HttpRequest, user: User, **_kwargs: Any) -> None:
+    audit.record(request, "password.changed", user)
+
+
+def _confirmed(
+    request: HttpRequest, user: User, method: str, reauthenticated: bool = False, **_kwargs: Any
+) -> None:
+    if reauthenticated:
+        audit.record(request, "signin.confirmed", user, by=[method])
+
+
+def _factor_added(
+    request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
+) -> None:
+    audit.record(request, "second_factor.added", user, kind=authenticator.type)
+    if authenticator.type != Authenticator.Type.RECOVERY_CODES:
+        # Whoever has just set it up has just shown it.
+        record_authentication(
+            request, user, "mfa", id=authenticator.pk, type=authenticator.type, reauthenticated=True
+        )
+
+
+def _factor_removed(
+    request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
+) -> None:
+    audit.record(request, "second_factor.removed", user, kind=authenticator.type)
+
+
+def _factor_reset(
+    request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
+) -> None:
+    audit.record(request, "second_factor.reset", user, kind=authenticator.type)
+
+
+def _login_connected(request: HttpRequest, sociallogin: Any, **_kwargs: Any) -> None:
+    audit.record(request, "single_sign_on.connected", sociallogin.user)
+
+
+def _login_disconnected(request: HttpRequest, socialaccount: Any, **_kwargs: Any) -> None:
+    audit.record(request, "single_sign_on.disconnected", socialaccount.user)

@@ -1,0 +1,47 @@
+"""Shows what the audit knows about an object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.db import models
+
+from xmailadmin import audit
+from xmailadmin.audit_words import detail_of, word
+from xmailadmin.models import AuditEntry
+
+register = template.Library()
+
+SHOWN = 8  # entries on an object's page
+
+
+@register.inclusion_tag("audit/history.html", takes_context=True)
+def audit_history(context: dict[str, Any], obj: models.Model) -> dict[str, Any]:
+    """Draws the last entries about `obj` as a panel: who did what, and when."""
+    rows = list(audit.history_of(obj)[: SHOWN + 1])
+    return {
+        "rows": rows[:SHOWN],
+        "more": len(rows) > SHOWN,
+        "object": obj,
+        "type": obj._meta.model_name,
+        "perms": context.get("perms"),
+    }
+
+
+@register.filter
+def action_words(entry: AuditEntry) -> str:
+    """Returns what was done, in words."""
+    return word(entry.action)
+
+
+@register.filter
+def details(entry: AuditEntry) -> list[tuple[str, str]]:
+    """Returns what else the entry says."""
+    return detail_of(entry.detail)
+
+
+@register.filter
+def as_written(entry: AuditEntry) -> bool:
+    """True if the entry is as it was written."""
+    return audit.fits(entry)
