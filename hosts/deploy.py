@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CHUNK",
     "NothingToRollBack",
+    "cancel",
     "create_deployment",
+    "next_chunk",
     "ready",
     "ring",
     "rollback_deployment",
@@ -207,10 +209,26 @@ def ready() -> QuerySet[Installation]:
     )
 
 
+def next_chunk() -> QuerySet[Installation] | None:
+    """Returns the installations that a worker shall begin next, None if all are done or begun.
+
+    The deployment with the fewest hosts in work has its turn, so that a big one does not make a
+    small one wait until it is through.
+    """
+    waiting = set(ready().values_list("deployment", flat=True).distinct())
+    if not waiting:
+        return None
+    in_work = Installation.objects.filter(~free(), deployment__in=waiting, status=Status.RUNNING)
+    busy = dict(in_work.order_by().values_list("deployment").annotate(Count("pk")))
+    turn = min(waiting, key=lambda pk: (busy.get(pk, 0), pk))
+    chunk = ready().filter(deployment=turn).order_by("pk")
+    # Hosts that may be cancelled by a failure elsewhere are begun by one worker alone.
+    return chunk if Deployment.objects.get(pk=turn).stop_after else chunk[:CHUNK]
+
+
 def ring(ids: Sequence[int], deployment: Deployment) -> None:
     """Sends one message per chunk of installations. A broker that is away is no error: the sweep
     rings again when it is back."""
-    # Hosts that may be cancelled by a failure elsewhere are begun by one worker alone.
     size = len(ids) or 1 if deployment.stop_after else CHUNK
     for start in range(0, len(ids), size):
         chunk = ids[start : start + size]
@@ -220,11 +238,37 @@ def ring(ids: Sequence[int], deployment: Deployment) -> None:
             return
 
 
+def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:
+    """Cancels `deployment` on every host that it has not begun, and returns on how many.
+
+    A host that is being worked on is finished, for nobody may leave half a pair there; so is one
+    whose worker died in the midst of it.
+    """
+    unbegun = deployment.installations.filter(adopted=False)
+    claimed = unbegun.filter(status=Status.RUNNING, step="")
+    with transaction.atomic():
+        tokens = set(claimed.exclude(token="").values_list("token", flat=True))
+        count = unbegun.filter(status=Status.QUEUED).update(
+            **_final(Status.CANCELLED, "deploy.cancelled")
+        )
+        # The worker that has claimed these finds its token gone when it begins, and leaves off.
+        count += claimed.update(**_final(Status.CANCELLED, "deploy.cancelled"))
+        held = Installation.objects.filter(token__in=tokens).values("host")
+        idle = Host.objects.filter(token__in=tokens).exclude(pk__in=held)
+        idle.update(token="", lease_until=None)
+        audit.record(by, "deployment.cancel", deployment, hosts=count)
+    settle(Deployment.objects.filter(pk=deployment.pk))
+    return count
+
+
 def settle(deployments: QuerySet[Deployment]) -> None:
     """Cancels what must not begin any more and marks as finished what has no host left to do."""
     for deployment in deployments.filter(finished_at=None).select_related("pair"):
-        waiting = deployment.installations.filter(status=Status.QUEUED)
-        waiting.filter(host=None).update(**_final(Status.CANCELLED, "deploy.host_deleted"))
+        # What was begun and handed back may have half a pair on its host: that is finished.
+        waiting = deployment.installations.filter(status=Status.QUEUED, adopted=False)
+        deployment.installations.filter(status=Status.QUEUED, host=None).update(
+            **_final(Status.CANCELLED, "deploy.host_deleted")
+        )
         failures = deployment.installations.filter(status__in=Installation.BAD)
         if deployment.pair is not None and deployment.pair.status == Pair.Status.FAILED:
             waiting.update(**_final(Status.FAILED, "deploy.pair_failed"))
@@ -254,15 +298,21 @@ def sweep() -> None:
         free(), unrung(), status__in=(Pair.Status.QUEUED, Pair.Status.ISSUING)
     )
     for pair_id in list(pairs.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
-        Pair.objects.filter(pk=pair_id).update(rung_at=Now())
+        if not pairs.filter(pk=pair_id).update(rung_at=Now()):
+            continue  # another sweep was quicker
         if not celery.ring("certs.tasks.make_pair", pair_id):
             Pair.objects.filter(pk=pair_id).update(rung_at=None)
             return
     settle(Deployment.objects.all())
     waiting = ready().filter(unrung()).order_by("deployment_id", "pk")
-    found = waiting.values_list("deployment_id", "pk")[: CHUNK * SWEEP_CHUNKS]
     by_deployment: dict[int, list[int]] = {}
-    for deployment_id, row_id in found:
-        by_deployment.setdefault(deployment_id, []).append(row_id)
+    with transaction.atomic():  # two sweeps at once ring each for other rows
+        locked = waiting.select_for_update(of=("self",), skip_locked=True)
+        for deployment_id, row_id in locked.values_list("deployment_id", "pk")[
+            : CHUNK * SWEEP_CHUNKS
+        ]:
+            by_deployment.setdefault(deployment_id, []).append(row_id)
+        ids = [row_id for found in by_deployment.values() for row_id in found]
+        Installation.objects.filter(pk__in=ids).update(rung_at=Now())
     for deployment in Deployment.objects.filter(pk__in=by_deployment):
         ring(by_deployment[deployment.pk], deployment)

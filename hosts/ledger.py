@@ -1,26 +1,24 @@
 """Claims installations, has a fan-out of coroutines do them, and records each as it comes.
 
-The coroutines touch hosts and never the database. Whatever must be recorded (each step before it
-is taken, a pair found on a host, the outcome) they hand to the thread that called `run`, which
-writes a batch in one transaction and answers only after the commit. Every write is conditional on
-the claim's token: when another worker has taken the row over, the coroutine is told so by
-LeaseLost and leaves the host alone.
+What the coroutines of hosts/fan_out.py hand over, the thread that called `run` writes: a batch in
+one transaction, answered only after the commit. Every write is conditional on the claim's token:
+when another worker has taken the row over, the coroutine is told so by LeaseLost and leaves the
+host alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from certs.clients import missing_names
@@ -30,83 +28,42 @@ from certs.models.lease import LEASE, free, lease_end, new_token
 from certs.note_snapshots import snapshot_for
 from hosts import deploy
 from hosts.client_names import client_names
-from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
+from hosts.fan_out import Entry, FanOut, Job, stop, stopping
+from hosts.install import LeaseLost, Order, Outcome, PairFiles
 from hosts.messages import Message
 from hosts.models import Deployment, Diagnosis, Host, Installation
-from hosts.transports import Target, open_transport
 from xmailadmin.vault import VaultError
 
-__all__ = ["run", "stop", "work"]
+__all__ = ["run", "run_next", "stop", "work"]
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 100  # hosts; docs/decisions.md
 MOST_ATTEMPTS = 5  # an installation that killed its worker this often is given up
 HAND_OVER_S = 20.0  # what a host that is being worked on may still take when the portal stops
 Status = Installation.Status
 
-_stopping = threading.Event()
-
-
-def stop() -> None:
-    """Makes every `run` in this process finish the hosts it has begun and hand back the rest."""
-    _stopping.set()
-
-
-@dataclass(frozen=True)
-class _Job:
-    row: Installation
-    target: Target
-    order: Order
-
-
-@dataclass
-class _Entry:
-    """One thing to record, and whom to tell when it is."""
-
-    row_id: int
-    what: str  # "step", "adopt", "done", "hand_back"
-    value: Any
-    loop: asyncio.AbstractEventLoop
-    told: asyncio.Future[None]
-    error: Exception | None = field(default=None)
-
-    def tell(self) -> None:
-        def settle() -> None:
-            if self.told.done():
-                return
-            if self.error is None:
-                self.told.set_result(None)
-            else:
-                self.told.set_exception(self.error)
-
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(settle)
-
-
-class Journal:
-    """What install.py tells about one installation; each call returns when it is on record."""
-
-    def __init__(self, entries: queue.SimpleQueue[_Entry], row_id: int) -> None:
-        self._entries = entries
-        self._row_id = row_id
-
-    async def step(self, step: str, message: Message) -> None:
-        await self.record("step", (step, message))
-
-    async def adopt(self, previous: PairFiles) -> None:
-        await self.record("adopt", previous)
-
-    async def record(self, what: str, value: Any) -> None:
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
-        self._entries.put(_Entry(self._row_id, what, value, loop, told))
-        await told
-
 
 def run(ids: Iterable[int]) -> list[Installation]:
     """Does the installations among `ids` that are ready and free, and returns them."""
-    token, rows = _claim(list(ids))
+    return _do(deploy.ready().filter(pk__in=list(ids)))
+
+
+def run_next(ids: Sequence[int] = ()) -> list[Installation]:
+    """Does the chunk whose turn it is, and returns it: a message about `ids` only rings for work.
+
+    Whichever of `ids` has to wait for its host may be rung for again as soon as it can begin.
+    """
+    rows: list[Installation] = []
+    if not stopping.is_set() and (chunk := deploy.next_chunk()) is not None:
+        rows = _do(chunk)
+    if ids:
+        queued = Installation.objects.filter(pk__in=list(ids), status=Status.QUEUED)
+        queued.exclude(pk__in=deploy.ready()).update(rung_at=None)
+    return rows
+
+
+def _do(wanted: QuerySet[Installation]) -> list[Installation]:
+    token, rows = _claim(wanted)
     if rows:
         _Run(token, rows).go()
         deploy.settle(Deployment.objects.filter(pk__in={row.deployment_id for row in rows}))
@@ -122,8 +79,7 @@ def work(deployment: Deployment) -> Iterable[Installation]:
     seen: set[int] = set()
     done_here: set[int] = set()
     while True:
-        ids = deploy.ready().filter(deployment=deployment).order_by("pk")
-        claimed = run(ids.values_list("pk", flat=True)[: deploy.CHUNK])
+        claimed = _do(deploy.ready().filter(deployment=deployment).order_by("pk")[: deploy.CHUNK])
         done_here.update(row.host_id for row in claimed if row.host_id is not None)
         deploy.settle(Deployment.objects.filter(pk=deployment.pk))
         rows = deployment.installations.order_by("pk").select_related("pair", "previous_pair")
@@ -138,15 +94,22 @@ def work(deployment: Deployment) -> Iterable[Installation]:
             time.sleep(0.2)
 
 
-def _claim(ids: Sequence[int]) -> tuple[str, list[Installation]]:
-    """Takes hosts and their installations by conditional UPDATEs; whoever loses gets no rows."""
+def _claim(wanted: QuerySet[Installation]) -> tuple[str, list[Installation]]:
+    """Takes installations and their hosts by conditional UPDATEs; whoever loses gets no rows.
+
+    Rows that another worker is claiming at this moment are passed over, not waited for.
+    """
     token = new_token()
     with transaction.atomic():
-        wanted = deploy.ready().filter(pk__in=ids)
-        Host.objects.filter(free(), pk__in=wanted.values("host")).update(
-            token=token, lease_until=lease_end()
+        seen = dict(
+            wanted.select_for_update(of=("self",), skip_locked=True).values_list("pk", "host_id")
         )
-        wanted.filter(host__token=token).update(
+        hosts = Host.objects.select_for_update(skip_locked=True)
+        free_hosts = list(
+            hosts.filter(free(), pk__in=seen.values()).order_by("pk").values_list("pk", flat=True)
+        )
+        Host.objects.filter(free(), pk__in=free_hosts).update(token=token, lease_until=lease_end())
+        deploy.ready().filter(pk__in=seen, host__token=token).update(
             token=token,
             lease_until=lease_end(),
             status=Status.RUNNING,
@@ -161,8 +124,6 @@ def _claim(ids: Sequence[int]) -> tuple[str, list[Installation]]:
         Host.objects.filter(token=token).exclude(pk__in=[row.host_id for row in rows]).update(
             token="", lease_until=None
         )
-        # Whoever has to wait for a host may be rung for again as soon as it is free.
-        Installation.objects.filter(pk__in=ids, status=Status.QUEUED).update(rung_at=None)
     return token, rows
 
 
@@ -172,7 +133,7 @@ class _Run:
     def __init__(self, token: str, rows: Sequence[Installation]) -> None:
         self.token = token
         self.rows = {row.pk: row for row in rows}
-        self.entries: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+        self.entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self.facts: dict[int, CertificateFacts | None] = {}
         self.snapshots: dict[tuple[int, tuple[str, ...]], NoteSnapshot] = {}
 
@@ -187,9 +148,12 @@ class _Run:
             except VaultError as error:
                 logger.error("Installation %s: %s", row.pk, error)
                 self._finish(row, Outcome("FAILED", Message("deploy.vault")))
-        fan_out = _FanOut(self.entries, self._failures_left())
+        fan_out = FanOut(self.entries, self._failures_left())
+        context = contextvars.copy_context()  # what the log says of the task
         thread = threading.Thread(
-            target=lambda: asyncio.run(fan_out.do(jobs)), name=f"fan-out-{self.token}", daemon=True
+            target=lambda: context.run(asyncio.run, fan_out.do(jobs)),
+            name=f"fan-out-{self.token}",
+            daemon=True,
         )
         thread.start()
         self._record_until_done(thread)
@@ -204,7 +168,7 @@ class _Run:
             - deployment.installations.filter(status__in=Installation.BAD).count()
         )
 
-    def _job(self, row: Installation) -> _Job:
+    def _job(self, row: Installation) -> Job:
         assert row.host is not None  # noqa: S101  ready() lets only rows with a host through
         previous = None
         if row.adopted:
@@ -217,7 +181,7 @@ class _Run:
             address=row.host.address,
             previous=previous,
         )
-        return _Job(row, row.host.target(), order)
+        return Job(row.pk, row.host.target(), order, resumed=row.adopted)
 
     def _record_until_done(self, thread: threading.Thread) -> None:
         renew_every_s = LEASE.total_seconds() / 4
@@ -230,12 +194,12 @@ class _Run:
                 self._record_persistently(batch, renew=now - renewed > renew_every_s)
                 if now - renewed > renew_every_s:
                     renewed = now
-            if _stopping.is_set():
+            if stopping.is_set():
                 stopped_at = stopped_at or now
                 if now - stopped_at > HAND_OVER_S:
                     return  # the lease runs out and whoever comes next resumes
 
-    def _next_batch(self) -> list[_Entry]:
+    def _next_batch(self) -> list[Entry]:
         batch = []
         try:
             batch.append(self.entries.get(timeout=0.25))
@@ -244,20 +208,12 @@ class _Run:
         except queue.Empty:
             return batch
 
-    def _record_persistently(self, batch: list[_Entry], *, renew: bool) -> None:
+    def _record_persistently(self, batch: list[Entry], *, renew: bool) -> None:
         """Records the batch, waiting for a database that is away for as long as the lease lasts."""
         give_up = time.monotonic() + LEASE.total_seconds()
         while True:
             try:
-                with transaction.atomic():
-                    if renew:
-                        self._renew()
-                    for entry in batch:
-                        entry.error = None
-                        try:
-                            self._record(entry)
-                        except LeaseLost as error:
-                            entry.error = error
+                self._record_batch(batch, renew=renew)
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The database cannot be written: %s", error)
                 close_old_connections()
@@ -266,16 +222,35 @@ class _Run:
                         entry.error = LeaseLost()
                     break
                 time.sleep(1)
+            except Exception as error:
+                if len(batch) > 1:  # what is wrong with one of them must not cost the others
+                    for entry in batch:
+                        self._record_persistently([entry], renew=False)
+                    return
+                logger.exception("Installation %s cannot be recorded", batch[0].row_id)
+                batch[0].error = error
+                break
             else:
                 break
         for entry in batch:
             entry.tell()
 
+    def _record_batch(self, batch: list[Entry], *, renew: bool) -> None:
+        with transaction.atomic():
+            if renew:
+                self._renew()
+            for entry in batch:
+                entry.error = None
+                try:
+                    self._record(entry)
+                except LeaseLost as error:
+                    entry.error = error
+
     def _renew(self) -> None:
         for model in (Host, Installation):
             model._default_manager.filter(token=self.token).update(lease_until=lease_end())
 
-    def _record(self, entry: _Entry) -> None:
+    def _record(self, entry: Entry) -> None:
         row = self.rows[entry.row_id]
         if entry.what == "step":
             step, message = entry.value
@@ -288,7 +263,7 @@ class _Run:
             row.previous_pair = _adopt(row, entry.value)
             self._write(row, previous_pair=row.previous_pair, adopted=True)
         elif entry.what == "hand_back":
-            self._write(row, status=Status.QUEUED, token="", lease_until=None)
+            self._write(row, status=Status.QUEUED, token="", lease_until=None, rung_at=None)
             Host.objects.filter(installations=row, token=self.token).update(
                 token="", lease_until=None
             )
@@ -347,48 +322,6 @@ class _Run:
         if (row.pair.pk, missing) not in self.snapshots:
             self.snapshots[row.pair.pk, missing] = snapshot_for(facts, host_names=missing)
         return self.snapshots[row.pair.pk, missing]
-
-
-class _FanOut:
-    """Does many installations at once, in one event loop."""
-
-    def __init__(self, entries: queue.SimpleQueue[_Entry], failures_left: int | None) -> None:
-        self.entries = entries
-        self.failures_left = failures_left
-        # With a limit on failures, never more hosts at once than may still fail.
-        at_once = AT_ONCE if failures_left is None else min(AT_ONCE, max(1, failures_left))
-        self.slots = asyncio.Semaphore(at_once)
-
-    async def do(self, jobs: Sequence[_Job]) -> None:
-        for result in await asyncio.gather(*map(self._one, jobs), return_exceptions=True):
-            if isinstance(result, BaseException):
-                logger.error("A fan-out task ended by itself", exc_info=result)
-
-    async def _one(self, job: _Job) -> None:
-        journal = Journal(self.entries, job.row.pk)
-        async with self.slots:
-            try:
-                if _stopping.is_set() or (
-                    self.failures_left is not None and self.failures_left < 1
-                ):
-                    await journal.record("hand_back", None)
-                    return
-                outcome = await self._install(job, journal)
-                if self.failures_left is not None and outcome.status in Installation.BAD:
-                    self.failures_left -= 1
-                await journal.record("done", outcome)
-            except LeaseLost:
-                logger.warning("Installation %s was taken over by another worker", job.row.pk)
-
-    async def _install(self, job: _Job, journal: Journal) -> Outcome:
-        try:
-            return await install(open_transport(job.target), job.order, journal)
-        except LeaseLost:
-            raise
-        except Exception:
-            reference = uuid.uuid4().hex[:8]
-            logger.exception("Installation %s, reference %s", job.row.pk, reference)
-            return Outcome("ERRORED", Message("deploy.errored", {"reference": reference}))
 
 
 def _files(pair: Pair | None) -> PairFiles:

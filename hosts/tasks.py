@@ -11,9 +11,11 @@ from xmailadmin import celery
 
 @shared_task
 def install_hosts(installation_ids: list[int]) -> None:
-    """Does the queued installations of one chunk, then rings for whatever waited for them."""
-    done = ledger.run(installation_ids)
+    """Does the chunk whose turn it is, then rings for whatever waited for it and for the next."""
+    done = ledger.run_next(installation_ids)
     deploy.sweep()
+    if done and deploy.ready().exists():
+        celery.ring("hosts.tasks.install_hosts", [])
     if hosts := [row.host_id for row in done if row.host_id is not None]:
         celery.ring("hosts.tasks.diagnose_hosts", hosts)
 

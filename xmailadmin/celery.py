@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+from kombu import pools
 from kombu.exceptions import OperationalError
+
+from xmailadmin.descriptors import raise_limit
+
+__all__ = ["app", "ring", "waiting_messages"]
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +21,24 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")
 
 app = Celery("xmailadmin")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["certs", "hosts"])
+app.autodiscover_tasks(["certs", "hosts", "xmailadmin"])
+
+# A page that rings waits so long at most for a broker that is away or frozen, and then leaves it
+# alone for a moment, so that a broker that hangs does not make every page wait.
+PATIENCE = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 1,
+    "max_retries": 0,
+    "interval_start": 0,
+}
+QUIET_S = 3.0
+
+
+class _Quiet:
+    until = 0.0  # time.monotonic()
+
+
+_quiet = _Quiet()
 
 
 def ring(task: str, *arguments: int | list[int]) -> bool:
@@ -22,9 +46,42 @@ def ring(task: str, *arguments: int | list[int]) -> bool:
 
     A message is only a doorbell for rows: losing one loses nothing, the sweep rings again.
     """
+    if time.monotonic() < _quiet.until:
+        return False
     try:
-        app.signature(task).delay(*arguments)
+        with _producer() as producer:
+            app.signature(task).apply_async(arguments, producer=producer, retry=False)
     except OperationalError as error:
+        _quiet.until = time.monotonic() + QUIET_S
         logger.warning("The broker cannot be reached; %s will be rung again: %s", task, error)
         return False
     return True
+
+
+def waiting_messages() -> int | None:
+    """Returns how many messages the broker holds, None if it does not answer within a second."""
+    errors = app.connection_for_write().connection_errors
+    try:
+        with _producer() as producer:
+            declare = producer.channel.queue_declare
+            return sum(declare(queue.name).message_count for queue in app.conf.task_queues)
+    except (OperationalError, *errors):
+        return None
+
+
+def _producer() -> Any:
+    connection = app.connection_for_write(transport_options=PATIENCE)
+    return pools.producers[connection].acquire(block=True, timeout=2)
+
+
+@signals.celeryd_init.connect
+def _allow_many_sockets(**_: Any) -> None:
+    raise_limit()
+
+
+@signals.worker_shutting_down.connect
+def _hand_over(**_: Any) -> None:
+    """Finishes the hosts in hand and hands back the rest when a worker gets SIGTERM."""
+    from hosts import ledger  # the models are not there yet when this module is loaded
+
+    ledger.stop()

@@ -14,6 +14,7 @@ TEXTS: dict[str, Promise] = {
         "Cancelled, because as many hosts failed as the deployment allowed. "
         "Look at the failures and install again on the rest."
     ),
+    "deploy.cancelled": _("Cancelled by a person before this host was begun."),
     "deploy.attempts": _(
         "Given up: the worker died each time it worked on this host. "
         "The administrator finds the reason in the portal's log."

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from certs.models import Pair
-from hosts import deploy, ledger
+from hosts import deploy, fan_out, ledger
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import write_pair
 from tests.doubles.xmail import XMail
@@ -30,6 +30,10 @@ def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hosts(tmp_path: Path) -> list[Host]:
     return [local_host(tmp_path, f"mail{number}") for number in (1, 2, 3)]
+
+
+def claim(ids: list[int]) -> tuple[str, list[Installation]]:
+    return ledger._claim(deploy.ready().filter(pk__in=ids))
 
 
 def done(deployment: Deployment) -> list[Installation]:
@@ -209,8 +213,8 @@ def test_no_host_begins_after_the_failures_that_were_allowed(tmp_path: Path) -> 
 def test_a_second_claim_gets_nothing(hosts: list[Host]) -> None:
     deployment = deploy.create_deployment(issued_pair(), hosts, by=None)
     ids = list(deployment.installations.values_list("pk", flat=True))
-    assert len(ledger._claim(ids)[1]) == 3
-    assert ledger._claim(ids)[1] == []
+    assert len(claim(ids)[1]) == 3
+    assert claim(ids)[1] == []
     assert ledger.run(ids) == []
 
 
@@ -230,7 +234,7 @@ def test_what_a_dead_worker_left_is_resumed(hosts: list[Host]) -> None:
     old, new = issued_pair(), issued_pair(common_name="new.dojo.jp")
     done(deploy.create_deployment(old, hosts[:1], by=None))
     deployment = deploy.create_deployment(new, hosts[:1], by=None)
-    token, (row,) = ledger._claim([deployment.installations.get().pk])
+    token, (row,) = claim([deployment.installations.get().pk])
     Installation.objects.filter(pk=row.pk).update(previous_pair=old, adopted=True)
     write_pair(Path(hosts[0].mailroot), files(new)[0], files(old)[1])
     assert ledger.run([row.pk]) == [], "its lease has not run out yet"
@@ -247,7 +251,7 @@ def test_what_a_dead_worker_left_is_resumed(hosts: list[Host]) -> None:
 
 def test_a_worker_that_slept_past_its_lease_leaves_the_host_alone(hosts: list[Host]) -> None:
     deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
-    token, rows = ledger._claim([deployment.installations.get().pk])
+    token, rows = claim([deployment.installations.get().pk])
     Installation.objects.filter(pk=rows[0].pk).update(token="of another worker"[:16])
     ledger._Run(token, rows).go()
     assert on_disk(hosts[0]) == (None, None)
@@ -267,7 +271,7 @@ def test_our_own_error_is_told_with_a_reference_to_the_log(
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(ledger, "install", broken)
+    monkeypatch.setattr(fan_out, "install", broken)
     (row,) = done(deploy.create_deployment(issued_pair(), hosts[:1], by=None))
     assert row.status == Status.ERRORED
     assert row.message is not None

@@ -1,0 +1,131 @@
+"""Does many installations at once, in one event loop that knows no database.
+
+Whatever must be recorded (each step before it is taken, a pair found on a host, the outcome) goes
+through a queue to the thread that started the fan-out (hosts/ledger.py), and waits for its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
+from hosts.messages import Message
+from hosts.transports import Target, open_transport
+
+__all__ = ["Entry", "FanOut", "Job", "stop", "stopping"]
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 100  # hosts; docs/decisions.md
+BAD = ("ROLLED_BACK", "FAILED", "ERRORED")
+
+stopping = threading.Event()
+
+
+def stop() -> None:
+    """Makes every `run` in this process finish the hosts it has begun and hand back the rest."""
+    stopping.set()
+
+
+@dataclass(frozen=True)
+class Job:
+    row_id: int
+    target: Target
+    order: Order
+    #: Whether an earlier attempt may have left half a pair on the host.
+    resumed: bool = False
+
+
+@dataclass
+class Entry:
+    """One thing to record, and whom to tell when it is."""
+
+    row_id: int
+    what: str  # "step", "adopt", "done", "hand_back"
+    value: Any
+    loop: asyncio.AbstractEventLoop
+    told: asyncio.Future[None]
+    error: Exception | None = field(default=None)
+
+    def tell(self) -> None:
+        def settle() -> None:
+            if self.told.done():
+                return
+            if self.error is None:
+                self.told.set_result(None)
+            else:
+                self.told.set_exception(self.error)
+
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(settle)
+
+
+class Journal:
+    """What install.py tells about one installation; each call returns when it is on record."""
+
+    def __init__(self, entries: queue.SimpleQueue[Entry], row_id: int) -> None:
+        self._entries = entries
+        self._row_id = row_id
+
+    async def step(self, step: str, message: Message) -> None:
+        await self.record("step", (step, message))
+
+    async def adopt(self, previous: PairFiles) -> None:
+        await self.record("adopt", previous)
+
+    async def record(self, what: str, value: Any) -> None:
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[None] = loop.create_future()
+        self._entries.put(Entry(self._row_id, what, value, loop, told))
+        await told
+
+
+class FanOut:
+    """Does many installations at once, in one event loop."""
+
+    def __init__(self, entries: queue.SimpleQueue[Entry], failures_left: int | None) -> None:
+        self.entries = entries
+        self.failures_left = failures_left
+        # With a limit on failures, never more hosts at once than may still fail.
+        at_once = AT_ONCE if failures_left is None else min(AT_ONCE, max(1, failures_left))
+        self.slots = asyncio.Semaphore(at_once)
+
+    async def do(self, jobs: Sequence[Job]) -> None:
+        for result in await asyncio.gather(*map(self._one, jobs), return_exceptions=True):
+            if isinstance(result, BaseException):
+                logger.error("A fan-out task ended by itself", exc_info=result)
+
+    async def _one(self, job: Job) -> None:
+        journal = Journal(self.entries, job.row_id)
+        async with self.slots:
+            try:
+                if stopping.is_set() or (self._enough_failed and not job.resumed):
+                    await journal.record("hand_back", None)
+                    return
+                outcome = await self._install(job, journal)
+                if self.failures_left is not None and outcome.status in BAD:
+                    self.failures_left -= 1
+                await journal.record("done", outcome)
+            except LeaseLost:
+                logger.warning("Installation %s was taken over by another worker", job.row_id)
+
+    @property
+    def _enough_failed(self) -> bool:
+        return self.failures_left is not None and self.failures_left < 1
+
+    async def _install(self, job: Job, journal: Journal) -> Outcome:
+        try:
+            return await install(open_transport(job.target), job.order, journal)
+        except LeaseLost:
+            raise
+        except Exception:
+            reference = uuid.uuid4().hex[:8]
+            logger.exception("Installation %s, reference %s", job.row_id, reference)
+            return Outcome("ERRORED", Message("deploy.errored", {"reference": reference}))
