@@ -4,5 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from xmailadmin.uploads import Bounded
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")
-application = get_asgi_application()
+application = Bounded(get_asgi_application())

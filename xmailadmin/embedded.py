@@ -84,6 +84,7 @@ class _Web(uvicorn.Server):
                 "xmailadmin.asgi:application",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # xmailadmin/proxies.py knows whom to believe
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from typing import Any
 
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -139,7 +140,7 @@ def _pending_secret(user: User, *, new: bool) -> str:
 
     bound_to = f"session:{user.pk}:totp"
     sealed = "" if new else context.request.session.get(totp.SECRET_SESSION_KEY, "")
-    if sealed:
+    with suppress(vault.VaultError):  # after a change of master keys one begins anew
         return vault.open_sealed(sealed, bound_to).decode()
     secret: str = totp.generate_totp_secret()
     context.request.session[totp.SECRET_SESSION_KEY] = vault.seal(secret.encode(), bound_to)

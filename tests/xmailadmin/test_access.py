@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from django.db import transaction
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
 from tests import people
 from tests.xmailadmin.routes import Route, World, furnish, routes
 from xmailadmin.access import ACCESS, PUBLIC, SIGNED_IN
-from xmailadmin.models import AuditEntry
+from xmailadmin.models import AuditEntry, User
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, ROLES, VIEW
 
 pytestmark = pytest.mark.django_db
@@ -62,18 +62,18 @@ def undone() -> Iterator[None]:
     transaction.savepoint_rollback(before)
 
 
-def asked(client: Client, method: str, address: str) -> HttpResponseBase:
+def asked(client: Client, method: str, address: str) -> HttpResponse:
     client.raise_request_exception = False
     with undone():
-        response: HttpResponseBase = getattr(client, method)(address)
+        response: HttpResponse = getattr(client, method)(address)
     return response
 
 
-def refused(response: HttpResponseBase) -> bool:
+def refused(response: HttpResponse) -> bool:
     return response.status_code == 403
 
 
-def sent_to_sign_in(response: HttpResponseBase) -> bool:
+def sent_to_sign_in(response: HttpResponse) -> bool:
     return response.status_code == 302 and response.headers["Location"].startswith(LOGIN)
 
 
@@ -161,7 +161,7 @@ def test_a_refusal_is_put_on_record() -> None:
 
 def test_an_address_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ACCESS, "guide")
-    superuser = people.User.objects.create_superuser("root")
+    superuser = User.objects.create_superuser("root")
     assert people.signed_in(superuser).get(reverse("guide")).status_code == 403
 
 

@@ -21,6 +21,8 @@ def chain(apps, schema_editor):
     number, previous = 0, ""
     for entry in AuditEntry.objects.order_by("pk").iterator():
         number += 1
+        # In whole milliseconds, as audit.record() keeps times.
+        entry.at = entry.at.replace(microsecond=entry.at.microsecond // 1000 * 1000)
         content = {
             "number": number,
             "previous": previous,
@@ -37,7 +39,7 @@ def chain(apps, schema_editor):
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         AuditEntry.objects.filter(pk=entry.pk).update(
-            number=number, previous=previous, sha256=sha256
+            at=entry.at, number=number, previous=previous, sha256=sha256
         )
         previous = sha256
     AuditHead.objects.create(pk=1, number=number, sha256=previous)
