@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from hosts import deploy, ledger
-from hosts.models import Diagnosis, Host
+from hosts.models import Diagnosis, Heartbeat, Host
 from xmailadmin import celery
 
 
@@ -22,8 +22,9 @@ def install_hosts(installation_ids: list[int]) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Rings again for what is waiting."""
+    """Rings again for what is waiting, and shows that a worker lives."""
     deploy.sweep()
+    Heartbeat.objects.beat("worker")
 
 
 @shared_task

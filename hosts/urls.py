@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from hosts.views import clients_setup, dashboard, deployments, diagnosis, history, hosts, pairs
+from hosts.views import (
+    clients_setup,
+    dashboard,
+    deployments,
+    diagnosis,
+    health,
+    history,
+    hosts,
+    pairs,
+)
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -31,7 +40,11 @@ urlpatterns = [
         deployments.deployment_rollback,
         name="deployment_rollback",
     ),
+    path("deployments/<int:pk>/cancel/", deployments.deployment_cancel, name="deployment_cancel"),
     path("clients/<slug:slug>/setup/", clients_setup.client_setup, name="client_setup"),
     path("history/", history.installation_list, name="installation_list"),
     path("history/<int:pk>/", history.installation_detail, name="installation_detail"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics_page, name="metrics"),
 ]

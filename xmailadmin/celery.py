@@ -41,16 +41,18 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def ring(task: str, *arguments: int | list[int]) -> bool:
+def ring(task: str, *arguments: int | list[int], expires_s: float | None = None) -> bool:
     """Sends the message for the named task and returns True; False if the broker is away.
 
-    A message is only a doorbell for rows: losing one loses nothing, the sweep rings again.
+    A message is only a doorbell for rows: losing one loses nothing, the sweep rings again. After
+    `expires_s` nobody needs it any more.
     """
     if time.monotonic() < _quiet.until:
         return False
+    options: dict[str, Any] = {} if expires_s is None else {"expires": expires_s}
     try:
         with _producer() as producer:
-            app.signature(task).apply_async(arguments, producer=producer, retry=False)
+            app.signature(task).apply_async(arguments, producer=producer, retry=False, **options)
     except OperationalError as error:
         _quiet.until = time.monotonic() + QUIET_S
         logger.warning("The broker cannot be reached; %s will be rung again: %s", task, error)
@@ -60,13 +62,17 @@ def ring(task: str, *arguments: int | list[int]) -> bool:
 
 def waiting_messages() -> int | None:
     """Returns how many messages the broker holds, None if it does not answer within a second."""
-    errors = app.connection_for_write().connection_errors
+    errors: Any = app.connection_for_write().connection_errors
+    total = 0
     try:
         with _producer() as producer:
-            declare = producer.channel.queue_declare
-            return sum(declare(queue.name).message_count for queue in app.conf.task_queues)
-    except (OperationalError, *errors):
+            for queue in app.conf.task_queues:
+                total += producer.channel.queue_declare(queue.name).message_count
+    except OperationalError:
         return None
+    except errors:
+        return None
+    return total
 
 
 def _producer() -> Any:

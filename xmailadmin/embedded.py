@@ -12,14 +12,16 @@ import threading
 from typing import Any
 
 import uvicorn
-from celery.beat import Scheduler, Service
+from celery.beat import Service
 from celery.worker import WorkController
 
 from hosts import ledger
+from hosts.ticker import Ticker
 from xmailadmin.celery import app
+from xmailadmin.descriptors import raise_limit
 from xmailadmin.home import HomeError
 
-__all__ = ["Portal", "listen"]
+__all__ = ["Portal", "Web", "listen"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,21 +65,24 @@ class Portal:
             without_heartbeat=True,
             send_events=False,
         )
-        self._ticker = Service(app, max_interval=5, scheduler_cls=Scheduler)
+        self._ticker = Service(app, max_interval=5, scheduler_cls=Ticker)
 
     def serve(self) -> None:
         """Blocks until SIGINT or SIGTERM, and returns when all work is finished or handed over."""
+        raise_limit()
         worker = threading.Thread(target=self._worker.start, name="worker", daemon=True)
         ticker = threading.Thread(target=self._ticker.start, name="ticker", daemon=True)
         worker.start()
         ticker.start()
-        _Web().run(sockets=[self._socket])
+        Web().run(sockets=[self._socket])
         self._ticker.stop()
         self._worker.stop()
         worker.join(STOP_S)  # the ticker only sleeps, and ends with the process
 
 
-class _Web(uvicorn.Server):
+class Web(uvicorn.Server):
+    """The web server, in this thread, until a signal comes."""
+
     def __init__(self) -> None:
         super().__init__(
             uvicorn.Config(

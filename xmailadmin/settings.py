@@ -11,8 +11,9 @@ import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
+from kombu import Queue
 
-from xmailadmin import home, oidc_settings
+from xmailadmin import home, logs, oidc_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -60,6 +61,8 @@ TRUSTED_PROXIES = tuple(
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a deployment may choose thousands of hosts
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+# Whoever watches the portal asks it directly, not through the proxy that ends TLS.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
@@ -95,9 +98,11 @@ INSTALLED_APPS = [
     "crispy_bootstrap5",
     "django_filters",
     "django_htmx",
+    "django_structlog",
     "django_tables2",
 ]
 MIDDLEWARE = [
+    "django_structlog.middlewares.RequestMiddleware",
     "xmailadmin.proxies.TrustedProxiesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -131,6 +136,7 @@ TEMPLATES = [
                 "django.template.context_processors.tz",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "hosts.health.trouble",
             ],
         },
     },
@@ -153,7 +159,11 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    DATABASES["default"]["OPTIONS"] = {"pool": True, "connect_timeout": 5}
+    from xmailadmin.database import OPTIONS
+
+    DATABASES["default"]["OPTIONS"] = OPTIONS
+    # A connection that a restart of the server has broken is replaced, not tried.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 # What is only worth minutes (limits, codes that were used) must hold for every web process.
 CACHES = {
@@ -170,9 +180,10 @@ EMBEDDED = CELERY_BROKER_URL.startswith("memory://localhost//")
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"polling_interval": 0.05}
     if EMBEDDED
-    else {"socket_connect_timeout": 1, "socket_timeout": 30, "visibility_timeout": 300}
+    else {"socket_connect_timeout": 2, "socket_timeout": 30, "visibility_timeout": 300}
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long it is away
 # A message is only a doorbell for rows (hosts/deploy.py): one that is lost is rung again by the
 # sweep, so publishing never retries and never keeps a page waiting.
 CELERY_TASK_PUBLISH_RETRY = False
@@ -180,10 +191,23 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Threads: a chunk of hosts is one event loop in one of them, and all of it waits for sockets. A
+# signal reaches the one process there is, which can then hand over what it has in hand.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 4
+# A worker takes from each queue in turn, so that a diagnosis of every host delays no deployment.
+CELERY_TASK_QUEUES = [Queue("quick"), Queue("hosts"), Queue("diagnosis")]
+CELERY_TASK_DEFAULT_QUEUE = "quick"
+CELERY_TASK_ROUTES = {
+    "hosts.tasks.install_hosts": {"queue": "hosts"},
+    "hosts.tasks.diagnose_*": {"queue": "diagnosis"},
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "hosts.ticker:Ticker"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "hosts.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "diagnose": {"task": "hosts.tasks.diagnose_all", "schedule": 3600.0},
@@ -253,6 +277,10 @@ WHITENOISE_USE_FINDERS = True
 # A note that nobody has confirmed for so many days is marked as ageing.
 NOTE_AGE_DAYS = env.int("XMAILADMIN_NOTE_AGE_DAYS", default=365)
 
+# --- Being watched ------------------------------------------------------------------------------
+# Who knows this may read /metrics; without it there is no such page.
+METRICS_TOKEN = home.from_environment("XMAILADMIN_METRICS_TOKEN")
+
 # --- Hosts --------------------------------------------------------------------------------------
 # Where configured, MailRoots must lie below one of these directories, and addresses inside one of
 # these networks.
@@ -261,16 +289,10 @@ ALLOWED_NETWORKS = tuple(
     ipaddress.ip_network(text) for text in env.list("XMAILADMIN_ALLOWED_NETWORKS", default=[])
 )
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {
-        # One line a connection and one a task would bury what a person needs to read.
-        "asyncssh": {"level": "WARNING"},
-        "celery": {"level": "WARNING"},
-        "uvicorn": {"level": "WARNING"},
-    },
-}
+# --- Log ----------------------------------------------------------------------------------------
+LOGGING = logs.configuration(env.str("XMAILADMIN_LOG", default="text"))
+vars().update({f"DJANGO_STRUCTLOG_{name}": level for name, level in logs.LEVELS.items()})
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+# Neither is needed to find a line, and the one costs a query and the other believes any header.
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False

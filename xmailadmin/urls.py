@@ -4,6 +4,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.i18n import set_language
 
+handler500 = "xmailadmin.views.failure.server_error"
+
 urlpatterns = [
     path("", include("hosts.urls")),
     path("", include("certs.urls")),

@@ -1,5 +1,6 @@
 from .deployment import Deployment, Installation
 from .diagnosis import Diagnosis
+from .heartbeat import Heartbeat
 from .host import Host
 
-__all__ = ["Deployment", "Diagnosis", "Host", "Installation"]
+__all__ = ["Deployment", "Diagnosis", "Heartbeat", "Host", "Installation"]

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_tables2 import RequestConfig
 
 from certs.models import Pair
@@ -137,6 +137,7 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
         "done": total - left,
         "bad": bad,
         "live": not deployment.finished,
+        "waiting": counts.get(Status.QUEUED, 0),
         "page": page,
         "rows": shown,
         "label": ngettext(
@@ -158,6 +159,23 @@ def _again(deployment: Deployment) -> list[int]:
         status__in=(*Installation.BAD, Status.CANCELLED), host__disabled=False
     )
     return [pk for pk in failed.order_by("host_name").values_list("host", flat=True)[:PAGE] if pk]
+
+
+@require_POST
+def deployment_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Begins no further host; what is begun is finished."""
+    deployment = get_object_or_404(_detailed(), pk=pk)
+    if deployment.finished:
+        messages.info(request, _("This deployment is finished already, so nothing was cancelled."))
+        return redirect(deployment)
+    count = deploy.cancel(deployment, by=request)
+    told = ngettext(
+        "Cancelled on %(count)s host that had not been begun.",
+        "Cancelled on %(count)s hosts that had not been begun.",
+        count,
+    )
+    messages.success(request, told % {"count": count})
+    return redirect(deployment)
 
 
 @require_http_methods(GET_OR_POST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.core.management.base import BaseCommand
 from xmailadmin import home
 from xmailadmin.prepare import first_administrator, prepare
 
+logger = logging.getLogger(__name__)
+
 
 class Command(BaseCommand):
     help = "Run the portal: web server, worker and ticker, with no other server to install."
@@ -19,6 +22,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         from xmailadmin.embedded import Portal, listen
 
+        if not settings.EMBEDDED:
+            logger.warning(
+                "CELERY_BROKER_URL names a broker for processes of their own, but `up` is web "
+                "server, worker and ticker in one: it will do the work of all three here. To run "
+                "them apart use `manage.py web`, `celery -A xmailadmin worker` and "
+                "`celery -A xmailadmin beat` (docs/operating.md)."
+            )
         os.umask(0o077)  # the database and its journal hold secrets, if sealed ones
         server = listen(settings.BIND)
         prepare()

@@ -1,0 +1,135 @@
+"""What the log looks like: one line an event, with the request or task it belongs to.
+
+`request_id` is what an error page shows as its reference; a task carries the id of the request
+that asked for it, beside its own `task_id`. Whatever looks like a secret is masked last of all.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+__all__ = ["configuration", "redact", "request_id"]
+
+MASK = "***"
+SECRET_NAME = re.compile(
+    r"password|passphrase|secret|private_key|token|authorization|cookie|credential|master_key", re.I
+)
+SECRET_TEXT = (
+    # A private key in PEM, also inside the repr of bytes, cut off or not.
+    (
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
+        ),
+        "[private key removed]",
+    ),
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), rf"\1{MASK}"),  # the password in an address
+    (re.compile(r"(Bearer |Basic )[\w.~+/=-]+"), rf"\1{MASK}"),
+    (re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?=[/\s?]|$)"), MASK),  # a link that is itself the key
+)
+
+
+def request_id() -> str:
+    """Returns the id that every log line of the request in hand carries; "" outside one."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
+def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Masks secrets by the name they go by and by what they look like."""
+    for name in event:
+        event[name] = _masked(event[name], name)
+    return event
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    if isinstance(value, MutableMapping):
+        for key in value:
+            value[key] = _masked(value[key], str(key))
+        return value
+    if name and SECRET_NAME.search(name):
+        return MASK
+    if isinstance(value, bytes):
+        value = repr(value)
+    if isinstance(value, str):
+        for pattern, instead in SECRET_TEXT:
+            value = pattern.sub(instead, value)
+    elif isinstance(value, list | tuple):
+        return [_masked(item) for item in value]
+    return value
+
+
+def line(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+    """Returns the event as a line that a person reads, a traceback below it."""
+    head = "{timestamp} {level} {logger}: {event}".format(
+        timestamp=event.pop("timestamp", ""),
+        level=str(event.pop("level", "")).upper(),
+        logger=event.pop("logger", ""),
+        event=event.pop("event", ""),
+    )
+    below = "".join(f"\n{event.pop(name)}" for name in ("exception", "stack") if name in event)
+    return " ".join([head, *(f"{name}={value}" for name, value in event.items())]) + below
+
+
+def configuration(form: str) -> dict[str, Any]:
+    """Returns Django's LOGGING for `form`, "text" or "json", and sets structlog up alike."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else line
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "event": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    redact,
+                    renderer,
+                ],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "event"}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        "loggers": {
+            # One line a connection and one a task would bury what a person needs to read.
+            "asyncssh": {"level": "WARNING"},
+            "celery": {"level": "WARNING"},
+            "psycopg.pool": {"level": "ERROR"},  # who needed the connection says so
+            "uvicorn": {"level": "WARNING"},
+            "django.request": {"level": "CRITICAL"},  # django_structlog says the same, with ids
+        },
+    }
+
+
+# What django_structlog says of each request and task, by setting.
+LEVELS = {
+    "STATUS_START_LOG_LEVEL": logging.DEBUG,
+    "STATUS_2XX_LOG_LEVEL": logging.DEBUG,
+    "STATUS_DEFAULT_LOG_LEVEL": logging.DEBUG,
+    "STATUS_4XX_LOG_LEVEL": logging.INFO,
+    "STATUS_5XX_LOG_LEVEL": logging.ERROR,
+    "REQUEST_CANCELLED_LOG_LEVEL": logging.DEBUG,
+    "CELERY_DEFAULT_LOG_LEVEL": logging.DEBUG,
+}
