@@ -98,7 +98,9 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
         return
     mend = Message("remedy.run", {"command": f"chmod 600 {shlex.quote(path)}"})
     if key.mode is None:
-        if not facts.sees_modes:
+        if facts.key_left_open and not facts.sees_modes:
+            yield finding("warning", Message("diagnosis.key_left_open", {"path": path}), mend)
+        elif not facts.sees_modes:
             yield finding("info", Message("diagnosis.mode_unseen", {"path": path}), mend)
     elif key.mode & 0o077:
         params: dict[str, Param] = {"path": path, "mode": f"{key.mode:04o}"}

@@ -123,6 +123,7 @@ class Facts:
     placed_sha256: str = ""  # waits in sslconf
     endpoints: tuple[EndpointResult, ...] = ()
     recorded_sha256: str = ""
+    key_left_open: bool = False  # an installation noted it, and this transport sees no modes
 
     @classmethod
     def unreachable(

@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
@@ -27,6 +27,7 @@ from certs.models import NoteSnapshot, Pair
 from certs.models.lease import LEASE, free, lease_end, new_token
 from certs.note_snapshots import snapshot_for
 from hosts import deploy
+from hosts.aftermath import host_values
 from hosts.client_names import client_names
 from hosts.fan_out import Entry, FanOut, Job, stop, stopping
 from hosts.install import LeaseLost, Order, Outcome, PairFiles
@@ -38,6 +39,7 @@ __all__ = ["run", "run_next", "stop", "work"]
 
 logger = logging.getLogger(__name__)
 
+BEGUN_HERE = 1000  # hosts that a command claims at once
 MOST_ATTEMPTS = 5  # an installation that killed its worker this often is given up
 HAND_OVER_S = 20.0  # what a host that is being worked on may still take when the portal stops
 Status = Installation.Status
@@ -65,7 +67,8 @@ def run_next(ids: Sequence[int] = ()) -> list[Installation]:
 def _do(wanted: QuerySet[Installation]) -> list[Installation]:
     token, rows = _claim(wanted)
     if rows:
-        _Run(token, rows).go()
+        for _finished in _Run(token, rows).go():
+            pass
         deploy.settle(Deployment.objects.filter(pk__in={row.deployment_id for row in rows}))
     return rows
 
@@ -78,12 +81,18 @@ def work(deployment: Deployment) -> Iterable[Installation]:
     """
     seen: set[int] = set()
     done_here: set[int] = set()
+    rows = deployment.installations.select_related("pair", "previous_pair").order_by("pk")
+    finished = rows.exclude(status__in=Installation.UNFINISHED)
     while True:
-        claimed = _do(deploy.ready().filter(deployment=deployment).order_by("pk")[: deploy.CHUNK])
+        wanted = deploy.ready().filter(deployment=deployment).order_by("pk")
+        token, claimed = _claim(wanted[:BEGUN_HERE])
+        for news in _Run(token, claimed).go() if claimed else ():
+            for row in finished.filter(pk__in=news):
+                seen.add(row.pk)
+                yield row
         done_here.update(row.host_id for row in claimed if row.host_id is not None)
         deploy.settle(Deployment.objects.filter(pk=deployment.pk))
-        rows = deployment.installations.order_by("pk").select_related("pair", "previous_pair")
-        for row in rows.exclude(pk__in=seen).exclude(status__in=Installation.UNFINISHED):
+        for row in finished.exclude(pk__in=seen):
             seen.add(row.pk)
             yield row
         deployment.refresh_from_db()
@@ -137,7 +146,8 @@ class _Run:
         self.facts: dict[int, CertificateFacts | None] = {}
         self.snapshots: dict[tuple[int, tuple[str, ...]], NoteSnapshot] = {}
 
-    def go(self) -> None:
+    def go(self) -> Iterator[list[int]]:
+        """Does the work, and yields the rows that are finished as soon as they are on record."""
         jobs = []
         for row in self.rows.values():
             try:
@@ -156,7 +166,7 @@ class _Run:
             daemon=True,
         )
         thread.start()
-        self._record_until_done(thread)
+        yield from self._record_until_done(thread)
 
     def _failures_left(self) -> int | None:
         """Returns after how many more failures no further host may begin; None: never."""
@@ -183,7 +193,7 @@ class _Run:
         )
         return Job(row.pk, row.host.target(), order, resumed=row.adopted)
 
-    def _record_until_done(self, thread: threading.Thread) -> None:
+    def _record_until_done(self, thread: threading.Thread) -> Iterator[list[int]]:
         renew_every_s = LEASE.total_seconds() / 4
         renewed = time.monotonic()
         stopped_at = None
@@ -194,6 +204,9 @@ class _Run:
                 self._record_persistently(batch, renew=now - renewed > renew_every_s)
                 if now - renewed > renew_every_s:
                     renewed = now
+                done = [each for each in batch if each.what == "done" and each.error is None]
+                if done:
+                    yield [each.row_id for each in done]
             if stopping.is_set():
                 stopped_at = stopped_at or now
                 if now - stopped_at > HAND_OVER_S:
@@ -296,18 +309,8 @@ class _Run:
             token="",
             lease_until=None,
         )
-        host: dict[str, Any] = {}
-        if outcome.status in (Status.INSTALLED, Status.UNCHANGED):
-            host = {"pair": row.pair, "installed_at": now}
-        elif outcome.status == Status.REMOVED:
-            host = {"pair": None, "installed_at": None}
-        elif outcome.status == Status.ROLLED_BACK:
-            host = {"pair": row.previous_pair}
-        self._free_host(row, **host)
-
-    def _free_host(self, row: Installation, **values: Any) -> None:
         Host.objects.filter(installations=row, token=self.token).update(
-            token="", lease_until=None, **values
+            token="", lease_until=None, **host_values(row, outcome, now)
         )
 
     def _snapshot(self, row: Installation) -> NoteSnapshot | None:

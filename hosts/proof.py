@@ -99,7 +99,7 @@ class Proof:
         except AddressError as error:
             if error.permanent:
                 raise TransportError(error.message, permanent=True) from error
-            return {endpoint: _unreachable(endpoint, error) for endpoint in endpoints}
+            return {endpoint: unreachable(endpoint, error) for endpoint in endpoints}
         results = await asyncio.gather(*(self._probe(ip, endpoint) for endpoint in endpoints))
         return dict(zip(endpoints, results, strict=True))
 
@@ -114,7 +114,8 @@ def name_all(endpoints: Iterable[Endpoint]) -> str:
     return ", ".join(f"{endpoint.name.upper()} {endpoint.port}" for endpoint in endpoints)
 
 
-def _unreachable(endpoint: Endpoint, error: AddressError) -> EndpointResult:
+def unreachable(endpoint: Endpoint, error: AddressError) -> EndpointResult:
+    """The result of an endpoint whose address nobody knows at present."""
     return EndpointResult(
         name=endpoint.name, port=endpoint.port, ok=False, stage="connect", message=error.message
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from django.db import models, transaction
@@ -42,6 +42,7 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
             row, _created = self.update_or_create(
                 host=host,
                 defaults={
+                    "standing": _standing(facts),
                     "facts": facts.to_json(),
                     "findings": [finding.to_json() for finding in found],
                 },
@@ -52,7 +53,18 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
 class Diagnosis(models.Model):
     """What a host held, was configured to do and really served when it was last looked at."""
 
+    class Standing(models.TextChoices):
+        """Whether the services present the pair that the portal has on record for the host."""
+
+        SAME = "same", _("Everything presents the recorded pair")
+        DIFFERS = "differs", _("Something differs from the record")
+        UNRECORDED = "unrecorded", _("Nothing is recorded")
+        UNSEEN = "unseen", _("Nothing could be compared")
+
     host = models.OneToOneField(Host, models.CASCADE, related_name="diagnosis")
+    standing = models.CharField(
+        max_length=10, choices=Standing, default=Standing.UNSEEN, db_index=True
+    )
     at = models.DateTimeField(_("diagnosed"), auto_now=True)
     facts = models.JSONField(default=dict)  # hosts.diagnosis.Facts.to_json()
     findings = models.JSONField(default=list)  # hosts.diagnosis.Finding.to_json()
@@ -67,6 +79,18 @@ class Diagnosis(models.Model):
         return f"{self.host} {self.at:%Y-%m-%d %H:%M}"
 
 
+def _standing(facts: Facts) -> str:
+    """Returns what comparing the record with the disk and the services came to."""
+    recorded, disk = facts.recorded_sha256, facts.pair.sha256
+    if not recorded:
+        return Diagnosis.Standing.UNRECORDED
+    served = [result.ok and result.sha256 == recorded for result in facts.on]
+    missing = facts.reachable and not disk
+    if not all(served) or missing or disk not in {"", recorded}:
+        return Diagnosis.Standing.DIFFERS
+    return Diagnosis.Standing.SAME if served or disk else Diagnosis.Standing.UNSEEN
+
+
 @dataclass(frozen=True)
 class _Look:
     """What looking at one host takes, so that no row is touched while the sockets are."""
@@ -75,6 +99,7 @@ class _Look:
     endpoints: list[Endpoint]
     address: str
     recorded_sha256: str | None
+    key_open: bool
 
     @classmethod
     def at(cls, host: Host) -> Self:
@@ -83,13 +108,14 @@ class _Look:
         except VaultError:
             target = None
         recorded = host.pair.sha256 if host.pair is not None else None
-        return cls(target, host.endpoints, host.address, recorded)
+        return cls(target, host.endpoints, host.address, recorded, host.key_open)
 
     async def facts(self) -> Facts:
         if self.target is None:
             return Facts.unreachable(Message("deploy.vault"), self.endpoints, self.recorded_sha256)
         transport = open_transport(self.target)
-        return await gather(transport, self.endpoints, self.address, self.recorded_sha256)
+        facts = await gather(transport, self.endpoints, self.address, self.recorded_sha256)
+        return replace(facts, key_left_open=self.key_open)
 
 
 async def _look_at_all(looks: list[_Look]) -> list[Facts]:

@@ -92,6 +92,8 @@ class Host(Leased):
         related_name="hosts",
         verbose_name=_("pair"),
     )
+    # XMail made the key readable for everybody, and cannot tell whether that was mended since.
+    key_open = models.BooleanField(default=False, editable=False)
     installed_at = models.DateTimeField(_("installed"), null=True, blank=True, editable=False)
     state = models.CharField(
         _("state"),
@@ -148,7 +150,8 @@ class Host(Leased):
             address=self.address,
             port=self.port,
             user=self.user,
-            mailroot=self.mailroot,
+            # CTRL needs no path; it is named all the same in what a person is told to do.
+            mailroot=self.mailroot or "MailRoot",
             credential=Credential(**opened),
             trust_fingerprint=self.trust_fingerprint,
             jump=self.jump,

@@ -74,11 +74,16 @@ class _Client(asyncssh.SSHClient):
         self.accepted = accepted
         self.met = ""
 
+    @property
+    def recognised(self) -> bool:
+        """Whether the server has shown the key that it should."""
+        return bool(self.met) and self.accepted in {None, self.met}
+
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey
     ) -> bool:
         self.met = normal_fingerprint(key.get_fingerprint("sha256"))
-        return self.accepted is None or self.met == self.accepted
+        return self.recognised
 
 
 def check_enrolled(target: Target) -> None:
@@ -219,14 +224,23 @@ async def _log_in(
                 connection, _ = await asyncssh.create_connection(
                     client, server.address, server.port, **_FIXED, **options, **algorithms
                 )
-            except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
+            except _OTHER_FAMILY as error:
+                hung_up = isinstance(error, _HUNG_UP)
+                if hung_up and clients and clients[-1].recognised:
+                    raise
                 if number < len(HOST_KEYS):
                     continue
                 met = next((found.met for found in clients if found.met), "")
+                if hung_up and not met:
+                    raise
                 raise _wrong_host_key(server, met) from None
             return connection
     raise AssertionError("unreachable")
 
+
+#: A server without a key of a family says so, or just hangs up, which may come first.
+_HUNG_UP = (asyncssh.ConnectionLost, ConnectionResetError)
+_OTHER_FAMILY = (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed, *_HUNG_UP)
 
 #: Nothing of this machine takes part, and every key must pass validate_host_public_key.
 _FIXED: dict[str, Any] = {

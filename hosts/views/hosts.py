@@ -17,7 +17,7 @@ from django_tables2 import RequestConfig
 from certs.models import Pair
 from hosts import deploy
 from hosts.filters import HostFilter, key, narrowed
-from hosts.forms import CONNECTION, HostForm
+from hosts.host_form import CONNECTION, HostForm
 from hosts.models import Host, Installation
 from hosts.models.host import SECRETS
 from hosts.tables import PAGE, HostTable

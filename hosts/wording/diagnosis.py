@@ -105,6 +105,10 @@ TEXTS: dict[str, Promise] = {
         "Thunderbird refuses it even when it has been imported."
     ),
     # Permissions
+    "diagnosis.key_left_open": _(
+        "XMail created the private key %(path)s with mode 0666, so that every user of the host can "
+        "read and write it. The portal cannot see whether that was mended."
+    ),
     "diagnosis.key_open_to_all": _(
         "Every user of the host may read the private key: %(path)s has mode %(mode)s."
     ),

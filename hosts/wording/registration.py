@@ -1,4 +1,4 @@
-"""Wording of what is found at a MailRoot when it is registered."""
+"""Wording of what is found on a host when it is registered, or looked at again."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -12,6 +12,35 @@ TEXTS: dict[str, Promise] = {
         "%(path)s cannot be written by the portal. "
         "Give the account that runs the portal write access to MailRoot and MailRoot/sslconf."
     ),
+    "registration.too_slow": _(
+        "The host did not answer everything within %(seconds)s seconds. Check the host and the "
+        "network, and try again."
+    ),
+    # Who is it?
+    "registration.reached": _(
+        "%(address)s answers (%(milliseconds)s ms). Nothing secret was sent there yet."
+    ),
+    "registration.confirm_sftp": _(
+        "The server shows the host key %(fingerprint)s. Compare it with the one on the server "
+        "(run there: ssh-keygen -lf on the files /etc/ssh/ssh_host_*_key.pub) and confirm it. "
+        "Until then nothing secret is sent there."
+    ),
+    "registration.confirm_ctrl": _(
+        "XMail presents the certificate with the SHA-256 fingerprint %(fingerprint)s. Compare it "
+        "with the one on the server (run in MailRoot: openssl x509 -in server.cert -noout -sha256 "
+        "-fingerprint) and confirm it. Until then nothing secret is sent there."
+    ),
+    "registration.identity": _("It is the server that was confirmed: %(fingerprint)s."),
+    "registration.nothing_to_pin": _(
+        "XMail has no usable pair yet, so there is no certificate to know it by, and the portal "
+        "speaks with it unencrypted, which is allowed for this host. The first installation puts "
+        "its certificate on record."
+    ),
+    "registration.login": _("Logged in as %(user)s (%(milliseconds)s ms)."),
+    "registration.remote_mailroot": _(
+        "%(path)s is a MailRoot; reading a file there took %(milliseconds)s ms."
+    ),
+    # What is there?
     "registration.mailroot": _("%(path)s is a MailRoot and can be written."),
     "registration.companions": _(
         "These files, which a MailRoot normally has, are missing: %(names)s."

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.db import transaction
 
+from hosts.host_form import HostForm
 from hosts.models import Host
-from hosts.registration import inspect
 from hosts.wording import word
 from xmailadmin import audit
 from xmailadmin.commands import PortalCommand
 
 PORTS = ("smtp", "submission", "smtps", "pop3", "pop3s", "ctrls")
+PLAIN = (
+    "name", "transport", "address", "port", "user", "mailroot", "os", "trust_fingerprint",
+    "allow_plain_key", "jump", "memo",
+)  # fmt: skip
 
 
 class Command(PortalCommand):
-    help = "Register a host, after a look at its MailRoot."
+    help = (
+        "Register a host, after a look at it. For sftp and ctrl the fingerprint of the SSH host "
+        "key or of the certificate has to be confirmed by --trust-fingerprint; without it the one "
+        "that was met is shown, and nothing is sent to the host."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--transport", required=True, choices=Host.Transport.values)
         parser.add_argument("--address", default="127.0.0.1", metavar="A")
-        parser.add_argument("--port", type=int, metavar="P")
+        parser.add_argument(
+            "--port", type=int, metavar="P", help="of SSH (default 22) or CTRL (default 6017)"
+        )
         parser.add_argument("--user", default="", metavar="U")
         parser.add_argument("--password-file", metavar="F")
-        parser.add_argument("--key-file", metavar="F")
-        parser.add_argument("--passphrase-file", metavar="F")
+        parser.add_argument("--key-file", metavar="F", help="private SSH key")
+        parser.add_argument("--passphrase-file", metavar="F", help="of the private SSH key")
         parser.add_argument("--mailroot", default="", metavar="PATH")
         parser.add_argument("--os", choices=Host.OS.values, default=Host.OS.UNIX)
         for name in PORTS:
@@ -41,27 +51,23 @@ class Command(PortalCommand):
                 metavar="N",
                 help="0 = off",
             )
-        parser.add_argument("--trust-fingerprint", default="", metavar="SHA256")
-        parser.add_argument("--allow-plain-key", action="store_true")
-        parser.add_argument("--jump", default="", metavar="USER@HOST")
+        parser.add_argument(
+            "--trust-fingerprint",
+            default="",
+            metavar="SHA256",
+            help="of the SSH host key, or of the certificate that XMail presents now",
+        )
+        parser.add_argument(
+            "--allow-plain-key",
+            action="store_true",
+            help="let the private key cross an unencrypted CTRL connection (first installation)",
+        )
+        parser.add_argument(
+            "--jump", default="", metavar="USER@HOST", help="reach it through another SSH server"
+        )
         parser.add_argument("--memo", default="", metavar="M")
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
-        host = Host(
-            **{
-                name: options[name]
-                for name in (
-                    "name", "transport", "address", "port", "user", "mailroot", "os",
-                    "trust_fingerprint", "allow_plain_key", "jump", "memo",
-                )
-            },
-            **{f"{name}_port": options[f"{name}_port"] for name in PORTS},
-        )  # fmt: skip
-        try:
-            host.full_clean()
-        except ValidationError as error:
-            told = error.message_dict.items()
-            self.fail("\n".join(f"{name}: {' '.join(sentences)}" for name, sentences in told))
         secrets = {
             name: self._secret(options[option])
             for name, option in (
@@ -70,21 +76,55 @@ class Command(PortalCommand):
             )
             if options[option]
         }  # fmt: skip
+        ports = {f"{name}_port": options[f"{name}_port"] for name in PORTS}
+        form = HostForm({name: options[name] for name in PLAIN} | ports | secrets)
+        if not form.is_valid():
+            return self._refusal(form), True
         with transaction.atomic():
-            host.save()
-            host.keep_secrets(**secrets)
-            inspection = asyncio.run(inspect(host.target()))
-            if inspection.problem is not None:
-                self.fail(word(inspection.problem))
-            audit.record(None, "host.add", host)
-        for message in inspection.found:
+            host = form.save()
+            audit.record(
+                None, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
+            )
+        for message in form.found:
             self.say(word(message))
         return {
-            "host": {"id": host.pk, "name": host.name, "mailroot": host.mailroot},
-            "found": [
-                {"code": message.code, "message": word(message)} for message in inspection.found
-            ],
+            "host": {
+                "id": host.pk,
+                "name": host.name,
+                "mailroot": host.mailroot,
+                "trust_fingerprint": host.trust_fingerprint,
+            },
+            "found": [{"code": message.code, "message": word(message)} for message in form.found],
         }, False
+
+    def _refusal(self, form: HostForm) -> dict[str, Any]:
+        """Says what is wrong, and how to go on with an identity that nobody has confirmed yet."""
+        told: list[str] = [
+            str(sentence) if field in {"__all__", "mailroot"} else f"{field}: {sentence}"
+            for field, sentences in form.errors.items()
+            for sentence in sentences
+        ]
+        met = form.offered_identity
+        if met:
+            told.append("If this is the right server, repeat the command with the fingerprint:")
+            told.append(f"    {self._again(met)}")
+        self.stderr.write("\n".join(told))
+        problem = form.inspection.problem if form.inspection is not None else None
+        return {
+            "host": None,
+            "code": problem.code if problem is not None else "invalid",
+            "errors": told,
+            "identity": {"sha256": met, "shown": form.shown_identity} if met else None,
+        }
+
+    @staticmethod
+    def _again(fingerprint: str) -> str:
+        words = sys.argv[1:]
+        if "--trust-fingerprint" in words:
+            at = words.index("--trust-fingerprint")
+            del words[at : at + 2]
+        words = [word for word in words if not word.startswith("--trust-fingerprint=")]
+        return shlex.join(["manage.py", *words, "--trust-fingerprint", fingerprint])
 
     def _secret(self, path: str) -> str:
         try:

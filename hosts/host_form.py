@@ -1,0 +1,302 @@
+"""The form of a host. It looks at the host before it lets anything be saved."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+
+from hosts import addresses, mailroot
+from hosts.messages import Message
+from hosts.models import Host
+from hosts.models.host import SECRETS
+from hosts.probe import Endpoint
+from hosts.registration import Inspection, inspect, shown_identity
+from hosts.transports import REGISTRY, Credential, Target, normal_fingerprint
+from hosts.wording import word
+from xmailadmin.vault import VaultError
+
+__all__ = ["CONNECTION", "PORTS", "HostForm"]
+
+# A name, path or key is no word: nothing shall correct it or begin it with a capital.
+EXACT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+# What decides how the host is reached and what is met there.
+CONNECTION = (
+    "transport", "os", "mailroot", "address", "port", "user", "trust_fingerprint", "jump",
+    "allow_plain_key",
+)  # fmt: skip
+PORTS = (
+    "smtp_port",
+    "submission_port",
+    "smtps_port",
+    "pop3_port",
+    "pop3s_port",
+    "ctrls_port",
+)
+PLACE = ("transport", "address", "port", "jump")  # where secrets go
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class SecretArea(forms.Textarea):
+    """A text area whose content is never sent back to a browser."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
+class HostForm(forms.ModelForm[Host]):
+    """One host; `inspection` says what was found there.
+
+    Secrets are never shown again: what is left empty stays as it is. Whom they are sent to is
+    confirmed by a person first: `confirmed` is the fingerprint that was shown and agreed to.
+    """
+
+    password = forms.CharField(
+        label=_("Password"),
+        required=False,
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    private_key = forms.CharField(
+        label=_("Private SSH key"),
+        help_text=_("In PEM or OpenSSH form; instead of a password."),
+        required=False,
+        max_length=20_000,
+        widget=SecretArea(attrs={"rows": 3, "class": "mono", **EXACT}),
+    )
+    passphrase = forms.CharField(
+        label=_("Passphrase of the private SSH key"),
+        required=False,
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    confirmed = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput())
+
+    class Meta:
+        model = Host
+        fields = ("name", *CONNECTION, *PORTS, "memo")
+        labels = {
+            "mailroot": _("MailRoot"),
+            "transport": _("How the portal reaches it"),
+            "address": _("Address"),
+            "trust_fingerprint": _("Fingerprint, if you know it"),
+        }
+        help_texts = {
+            "name": _("What your team calls this server."),
+            "mailroot": _(
+                "The directory that holds XMail's server.tab, for example /var/MailRoot or "
+                "C:\\MailRoot."
+            ),
+            "address": _(
+                "Host name or IP address of the server; its services are tried there after every "
+                "installation."
+            ),
+            "port": _("Leave empty for the usual one: 22 for SFTP, 6017 for CTRL."),
+            "trust_fingerprint": _(
+                "SHA-256 of the server's SSH key, or for CTRL of the certificate that it presents "
+                "now. Leave it empty to be shown the one that is met, to compare and confirm. "
+                "Nothing is sent to a server that shows another one."
+            ),
+            "jump": _(
+                "user@host, if the server is reached only through another one; user@host:port "
+                "SHA256:… also checks that one's key."
+            ),
+            "allow_plain_key": _(
+                "Only for a first installation by CTRL over a network that you trust: without a "
+                "pair XMail offers no encryption, and whoever listens reads the key."
+            ),
+            "memo": _("For your team only."),
+            **dict.fromkeys(PORTS, ""),
+        }
+        widgets = {
+            "memo": forms.Textarea(attrs={"rows": 3}),
+            **{
+                name: forms.TextInput(attrs=EXACT)
+                for name in ("mailroot", "address", "user", "jump", "trust_fingerprint")
+            },
+        }
+
+    #: Whether the host is looked at; "always" also if nothing about the way there was changed.
+    looks: bool | str = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.inspection: Inspection | None = None
+        self._stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
+        transport = self.fields["transport"]
+        assert isinstance(transport, forms.ChoiceField)  # noqa: S101  for the type checker
+        transport.choices = [choice for choice in Host.Transport.choices if choice[0] in REGISTRY]
+        for name in PORTS:
+            self.fields[name].widget.attrs |= {"min": 0, "max": 65535, "inputmode": "numeric"}
+        for name in self.stored_secrets:
+            self.fields[name].help_text = _("Leave empty to keep the one that is stored.")
+
+    @property
+    def port_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in PORTS]
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The secrets that were typed in; a new private key brings its passphrase along."""
+        typed = {name: self.cleaned_data[name] for name in SECRETS if self.cleaned_data.get(name)}
+        if "private_key" in typed:
+            typed.setdefault("passphrase", "")
+        return typed
+
+    @property
+    def changed(self) -> list[str]:
+        """The fields of the host, and its secrets, that differ from what is stored."""
+        data = self.cleaned_data
+        fields = [name for name, value in self._stored.items() if data.get(name) != value]
+        return fields + [name for name in SECRETS if data.get(name)]
+
+    @property
+    def offered_identity(self) -> str:
+        """The fingerprint that a person is asked to compare and confirm; "" if there is none."""
+        met = self.inspection.identity if self.inspection is not None else ""
+        if not met or self.inspection is None or self.inspection.good:
+            return ""
+        return met if met != self.cleaned_data.get("trust_fingerprint") else ""
+
+    @property
+    def shown_identity(self) -> str:
+        """The same as the tools on the server show it."""
+        return shown_identity(self.cleaned_data.get("transport") or "", self.offered_identity)
+
+    def clean_address(self) -> str:
+        try:
+            parsed = addresses.parse(self.cleaned_data["address"])
+            if not isinstance(parsed, str):
+                addresses.check_ip(parsed, settings.ALLOWED_NETWORKS)
+        except addresses.AddressError as error:
+            raise forms.ValidationError(word(error.message)) from None
+        return str(parsed)
+
+    def clean_trust_fingerprint(self) -> str:
+        written = normal_fingerprint(self.cleaned_data["trust_fingerprint"])
+        if written and not SHA256.fullmatch(written):
+            raise forms.ValidationError(
+                _("This is no SHA-256 fingerprint: 64 hexadecimal digits, or SHA256:… as SSH does.")
+            )
+        return written
+
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean()
+        self._settle_identity()
+        if self._redirects_secrets():
+            text = _("Enter it again, because it would go to another place than before.")
+            for name in self.stored_secrets:
+                if not self.secrets.get(name):
+                    self.add_error(name, text)
+        if not self.errors.keys() & {*CONNECTION, *SECRETS}:
+            self._check_mailroot()
+        return data
+
+    def _settle_identity(self) -> None:
+        """What was shown and confirmed counts more than what the field still says."""
+        confirmed = normal_fingerprint(self.cleaned_data.get("confirmed") or "")
+        if SHA256.fullmatch(confirmed):
+            self.cleaned_data["trust_fingerprint"] = confirmed
+        if self.cleaned_data.get("transport") == Host.Transport.LOCAL:
+            self.cleaned_data["trust_fingerprint"] = ""
+
+    @property
+    def stored_secrets(self) -> list[str]:
+        """The names of the secrets that the host has already."""
+        return [name for name in SECRETS if getattr(self.instance, f"{name}_sealed")]
+
+    def _redirects_secrets(self) -> bool:
+        """True if stored secrets would be sent elsewhere: who may edit may not therefore read."""
+        now = self.cleaned_data
+        return self.instance.pk is not None and any(
+            name in now and now[name] != self._stored[name] for name in PLACE
+        )
+
+    def _check_mailroot(self) -> None:
+        data = self.cleaned_data
+        local = data["transport"] == Host.Transport.LOCAL
+        path = data["mailroot"] = data.get("mailroot", "").strip()
+        optional = data["transport"] == Host.Transport.CTRL and not path
+        problem = None if optional else mailroot.check_path(path, data["os"])
+        if problem is not None:
+            self.add_error("mailroot", word(problem))
+        elif local and _outside_bases(path):
+            self.add_error("mailroot", _("The portal may not use this directory."))
+        elif twin := self.twin(path):
+            text = _("This MailRoot is already registered as %(name)s.") % {"name": twin}
+            self.add_error("mailroot", text)
+        elif self._worth_a_look():
+            self._look(path)
+
+    def _worth_a_look(self) -> bool:
+        if not self.looks or self.looks == "always":
+            return bool(self.looks)
+        return not self.instance.pk or bool({*CONNECTION, *SECRETS} & set(self.changed))
+
+    def twin(self, path: str) -> str | None:
+        """Returns the name of another host with the same MailRoot in the same place."""
+        data = self.cleaned_data
+        twins = Host.objects.filter(transport=data["transport"], mailroot=path)
+        if data["transport"] != Host.Transport.LOCAL:
+            twins = twins.filter(address=data["address"], port=data.get("port"))
+        return twins.exclude(pk=self.instance.pk).values_list("name", flat=True).first()
+
+    def _look(self, path: str) -> None:
+        data = self.cleaned_data
+        try:
+            stored = self.instance.target().credential if self.instance.pk else Credential()
+        except VaultError:
+            stored = Credential()
+        target = Target(
+            name=data.get("name") or "",
+            transport=data["transport"],
+            os=data["os"],
+            address=data["address"],
+            port=data.get("port"),
+            user=data["user"],
+            mailroot=path,
+            credential=replace(stored, **self.secrets),
+            trust_fingerprint=data["trust_fingerprint"],
+            jump=data["jump"],
+            allow_plain_key=data["allow_plain_key"],
+            allowed_networks=settings.ALLOWED_NETWORKS,
+        )
+        ports = [(name, data.get(name)) for name in PORTS]
+        endpoints = [Endpoint(name.removesuffix("_port"), port) for name, port in ports if port]
+        self.inspection = asyncio.run(inspect(target, endpoints))
+        if self.inspection.problem is not None:
+            local = data["transport"] == Host.Transport.LOCAL
+            self.add_error("mailroot" if local else None, word(self.inspection.problem))
+
+    @transaction.atomic
+    def save(self, commit: bool = True) -> Host:
+        """Writes what was changed and nothing else: meanwhile an installation may have begun."""
+        if self.instance._state.adding:
+            host = super().save(commit)
+        else:
+            host = self.instance
+            host.save(update_fields=[name for name in self.changed if name in self._stored])
+        if self.secrets:
+            host.keep_secrets(**self.secrets)
+        return host
+
+    @property
+    def found(self) -> list[Message]:
+        """What the look at the host found."""
+        return self.inspection.found if self.inspection is not None else []
+
+
+def _outside_bases(path: str) -> bool:
+    """True if MailRoots are confined to some directories and this one is in none of them."""
+    bases = settings.MAILROOT_BASES
+    resolved = Path(path).resolve()
+    return bool(bases) and not any(resolved.is_relative_to(base.resolve()) for base in bases)
