@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from xmailadmin import audit, home, vault
+from xmailadmin import audit, home, roles, vault
 from xmailadmin.models import User
 from xmailadmin.rotation import sealed_fields, with_secret
 
@@ -55,7 +55,7 @@ def first_administrator() -> Administrator | None:
     Name and password come from XMAILADMIN_ADMIN and XMAILADMIN_ADMIN_PASSWORD; a password that is
     not given is generated, and is known to nobody but the caller.
     """
-    if User.objects.filter(is_superuser=True, is_active=True).exists():
+    if roles.administrators().exists():
         return None
     username = home.from_environment("XMAILADMIN_ADMIN", "admin")
     given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")

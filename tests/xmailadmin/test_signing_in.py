@@ -10,13 +10,14 @@ import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
+from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from tests import people
-from xmailadmin import limits, vault
+from xmailadmin import limits, roles, vault
 from xmailadmin.models import AuditEntry, AuthenticatorSecret, User
 
 pytestmark = pytest.mark.django_db
@@ -197,7 +198,7 @@ def test_the_sixth_wrong_code_is_blocked() -> None:
 
 
 def test_a_fresh_sign_in_with_a_second_factor_confirms_for_five_minutes(protected: User) -> None:
-    people.roles.give(protected, ["administrator"])
+    roles.give(protected, ["administrator"])
     client = Client()
     try_to_sign_in(client, people.PASSWORD)
     second_step(client, people.code())
@@ -244,7 +245,7 @@ def test_swapped_secrets_do_not_open(hanako: User) -> None:
     first, second = AuthenticatorSecret.objects.order_by("pk")
     first.secret_sealed, second.secret_sealed = second.secret_sealed, first.secret_sealed
     first.save()
-    adapter = people.TOTP(Authenticator.objects.get(user=hanako))
+    adapter = TOTP(Authenticator.objects.get(user=hanako))
     with pytest.raises(vault.VaultError):
         adapter.validate_code(people.code())
 

@@ -1,0 +1,320 @@
+"""People: invited by a one-time link, given roles, shut out at once, and their sessions."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.usersessions.models import UserSession
+from django.core import mail
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tests import people
+from xmailadmin import roles
+from xmailadmin.models import AccessLink, AuditEntry, User
+from xmailadmin.prepare import first_administrator
+
+pytestmark = pytest.mark.django_db
+
+NEW_PASSWORD = "quite-another-passphrase"
+
+
+@pytest.fixture
+def boss() -> User:
+    return people.person("administrator", username="boss")
+
+
+@pytest.fixture
+def administrator(boss: User) -> Client:
+    """An administrator who has just shown a second factor."""
+    return people.signed_in(boss, confirmed=True)
+
+
+def invite(administrator: Client, *role_names: str, name: str = "taro", email: str = "") -> str:
+    """Invites a person and returns the path of the link that is shown."""
+    data = {"username": name, "email": email, "roles": role_names or ("operator",)}
+    page = administrator.post(reverse("person_invite"), data)
+    found = re.search(r"http://localhost:8000(/account/link/[\w-]+/)", page.content.decode())
+    assert found
+    assert page.headers["Cache-Control"] == "no-store"
+    return found[1]
+
+
+def choose(path: str, password: str = NEW_PASSWORD, browser: Client | None = None) -> Any:
+    """Opens a one-time link and chooses a password."""
+    browser = browser or Client()
+    page = browser.get(path, follow=True)
+    if page.status_code != 200:
+        return page
+    data = {"new_password1": password, "new_password2": password}
+    return browser.post(reverse("choose_password"), data)
+
+
+def sign_in(name: str, password: str) -> Client:
+    browser = Client()
+    browser.post(reverse("account_login"), {"login": name, "password": password})
+    return browser
+
+
+# --- Inviting ---------------------------------------------------------------------------------
+
+
+def test_an_invited_person_chooses_a_password_and_comes_in(administrator: Client) -> None:
+    path = invite(administrator, "operator")
+    taro = User.objects.get(username="taro")
+    assert not taro.has_usable_password()
+    assert [role.name for role in taro.roles] == ["operator"]
+    response = choose(path)
+    assert response.headers["Location"] == reverse("account_login")
+    browser = sign_in("taro", NEW_PASSWORD)
+    assert browser.get(reverse("host_add")).status_code == 200
+    assert browser.get(reverse("person_list")).status_code == 403
+    actions = AuditEntry.objects.filter(object_id=str(taro.pk)).values_list("action", flat=True)
+    assert list(actions) == ["signin", "person.link_used", "person.invited"]
+
+
+def test_a_link_works_once_and_its_token_is_not_kept(administrator: Client) -> None:
+    path = invite(administrator)
+    token = path.split("/")[-2]
+    assert token not in str(list(AccessLink.objects.values()))
+    choose(path)
+    again = choose(path, "a-thief-comes-too-late")
+    assert again.status_code == 404
+    assert "This link does not work any more" in again.content.decode()
+    assert User.objects.get(username="taro").check_password(NEW_PASSWORD)
+
+
+def test_of_two_who_hold_a_link_the_second_is_too_late(administrator: Client) -> None:
+    path = invite(administrator)
+    slow = Client()
+    slow.get(path, follow=True)
+    choose(path)
+    data = {"new_password1": "a-thief-comes-too-late", "new_password2": "a-thief-comes-too-late"}
+    assert slow.post(reverse("choose_password"), data).status_code == 404
+    assert User.objects.get(username="taro").check_password(NEW_PASSWORD)
+
+
+def test_the_token_leaves_the_address_at_once(administrator: Client) -> None:
+    response = Client().get(invite(administrator))
+    assert response.headers["Location"] == reverse("choose_password")
+    assert response.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_a_link_ends_after_three_days(administrator: Client) -> None:
+    path = invite(administrator)
+    with time_machine.travel(timezone.now() + timedelta(hours=72, seconds=1)):
+        assert choose(path).status_code == 404
+
+
+def test_a_newer_link_replaces_the_older(administrator: Client) -> None:
+    old = invite(administrator)
+    taro = User.objects.get(username="taro")
+    page = administrator.post(reverse("person_link", args=[taro.pk])).content.decode()
+    new = re.search(r"/account/link/[\w-]+/", page)
+    assert new
+    assert choose(old).status_code == 404
+    assert choose(new[0]).status_code == 302
+
+
+def test_a_weak_password_is_refused(administrator: Client) -> None:
+    path = invite(administrator)
+    for weak in ("taro", "password", "12345678901"):
+        assert choose(path, weak).status_code == 200
+    assert not User.objects.get(username="taro").has_usable_password()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"username": "BOSS"}, "There is already an account with this name."),
+        ({"username": "a b"}, "Enter a valid username"),
+        ({"email": "BOSS@example.jp"}, "There is already an account with this e-mail address."),
+        ({"email": "x"}, "Enter a valid email address."),
+        ({"roles": []}, "Choose at least one role."),
+        ({"roles": ["root"]}, "Select a valid choice."),
+    ],
+)
+def test_a_wrong_invitation_is_refused(
+    administrator: Client, boss: User, data: dict[str, Any], reason: str
+) -> None:
+    User.objects.filter(pk=boss.pk).update(email="boss@example.jp")
+    values = {"username": "taro", "email": "", "roles": ["viewer"], **data}
+    page = administrator.post(reverse("person_invite"), values).content.decode()
+    assert reason in page
+    assert User.objects.count() == 1
+
+
+def test_the_link_is_mailed_where_mail_is_set_up(administrator: Client, settings: Any) -> None:
+    invite(administrator, name="jiro", email="jiro@example.jp")
+    assert mail.outbox == []
+    settings.MAIL = True
+    path = invite(administrator, email="taro@example.jp")
+    assert [letter.to for letter in mail.outbox] == [["taro@example.jp"]]
+    assert path in mail.outbox[0].body
+
+
+def test_inviting_needs_a_second_factor(boss: User) -> None:
+    client = people.signed_in(boss)
+    data = {"username": "taro", "roles": ["administrator"]}
+    page = client.post(reverse("person_invite"), data, follow=True)
+    assert "What you want to do needs a second factor." in page.content.decode()
+    assert not User.objects.filter(username="taro").exists()
+
+
+# --- Roles ------------------------------------------------------------------------------------
+
+
+def test_roles_hold_at_once(administrator: Client) -> None:
+    taro = people.person("viewer", username="taro")
+    browser = people.signed_in(taro)
+    assert browser.get(reverse("host_add")).status_code == 403
+    address = reverse("person_roles", args=[taro.pk])
+    administrator.post(address, {"roles": ["operator", "key_holder"]})
+    assert browser.get(reverse("host_add")).status_code == 200
+    entry = AuditEntry.objects.get(action="person.roles")
+    assert entry.detail == {"before": ["viewer"], "now": ["key_holder", "operator"]}
+    administrator.post(address, {"roles": ["viewer"]})
+    assert browser.get(reverse("host_add")).status_code == 403
+
+
+def test_administrators_cannot_shut_themselves_out(administrator: Client, boss: User) -> None:
+    page = administrator.post(reverse("person_roles", args=[boss.pk]), {"roles": ["viewer"]})
+    assert "You cannot take this role from yourself." in page.content.decode()
+    administrator.post(reverse("person_disable", args=[boss.pk]))
+    boss.refresh_from_db()
+    assert boss.is_active
+    assert roles.administrators().get() == boss
+
+
+def test_a_superuser_whose_roles_are_chosen_has_only_those(administrator: Client) -> None:
+    root = User.objects.create_superuser("root")
+    assert [role.name for role in root.roles] == list(roles.ROLES)
+    administrator.post(reverse("person_roles", args=[root.pk]), {"roles": ["viewer"]})
+    root = User.objects.get(pk=root.pk)
+    assert not root.is_superuser
+    assert [role.name for role in root.roles] == ["viewer"]
+
+
+def test_no_second_first_administrator_is_made(boss: User) -> None:
+    assert first_administrator() is None
+    User.objects.filter(pk=boss.pk).update(is_active=False)
+    made = first_administrator()
+    assert made is not None
+    assert User.objects.get(username=made.username).has_perm(roles.ADMINISTER)
+
+
+# --- Shutting out -----------------------------------------------------------------------------
+
+
+def test_a_disabled_person_is_out_at_once(administrator: Client) -> None:
+    people.person("operator", username="taro")
+    taro = User.objects.get(username="taro")
+    first, second = sign_in("taro", people.PASSWORD), sign_in("taro", people.PASSWORD)
+    assert UserSession.objects.filter(user=taro).count() == 2
+    administrator.post(reverse("person_disable", args=[taro.pk]))
+    for browser in (first, second):
+        assert browser.get("/").headers["Location"].startswith(reverse("account_login"))
+    assert not UserSession.objects.filter(user=taro).exists()
+    assert sign_in("taro", people.PASSWORD).get("/").status_code == 302
+    assert AuditEntry.objects.get(action="person.disabled").detail == {"sessions": 2}
+    administrator.post(reverse("person_disable", args=[taro.pk]))
+    assert first.get("/").status_code == 302  # old sessions stay ended
+    assert sign_in("taro", people.PASSWORD).get("/").status_code == 200
+
+
+def test_a_disabled_persons_link_is_void(administrator: Client) -> None:
+    path = invite(administrator)
+    taro = User.objects.get(username="taro")
+    administrator.post(reverse("person_disable", args=[taro.pk]))
+    assert choose(path).status_code == 404
+    assert administrator.post(reverse("person_link", args=[taro.pk])).status_code == 404
+
+
+def test_a_lost_second_factor_is_removed_by_an_administrator(administrator: Client) -> None:
+    taro = people.person("operator", username="taro")
+    browser = sign_in("taro", people.PASSWORD)
+    people.set_up_second_factor(taro)
+    assert sign_in("taro", people.PASSWORD).get("/").status_code == 302
+    administrator.post(reverse("person_second_factor", args=[taro.pk]))
+    assert browser.get("/").status_code == 302
+    assert sign_in("taro", people.PASSWORD).get("/").status_code == 200
+    assert AuditEntry.objects.filter(action="person.second_factor_removed").exists()
+
+
+# --- Sessions ---------------------------------------------------------------------------------
+
+
+def test_a_person_sees_and_ends_the_own_sessions() -> None:
+    people.person("viewer", username="taro")
+    here, there, elsewhere = (sign_in("taro", people.PASSWORD) for _ in range(3))
+    page = here.get(reverse("session_list")).content.decode()
+    assert page.count("127.0.0.1") == 3
+    other = UserSession.objects.get(session_key=there.session.session_key)
+    here.post(reverse("session_end"), {"session": other.pk})
+    assert there.get("/").status_code == 302
+    assert elsewhere.get("/").status_code == 200
+    here.post(reverse("session_end"))
+    assert elsewhere.get("/").status_code == 302
+    assert here.get("/").status_code == 200
+    assert AuditEntry.objects.filter(action="sessions.ended").count() == 2
+
+
+@pytest.mark.parametrize("session", ["0", "x", "9" * 30, "-1"])
+def test_only_own_sessions_can_be_ended(session: str) -> None:
+    people.person("viewer", username="taro")
+    people.person("viewer", username="jiro")
+    taro, jiro = sign_in("taro", people.PASSWORD), sign_in("jiro", people.PASSWORD)
+    foreign = UserSession.objects.get(user__username="jiro")
+    for number in (session, str(foreign.pk)):
+        assert taro.post(reverse("session_end"), {"session": number}).status_code == 404
+    assert jiro.get("/").status_code == 200
+
+
+def test_an_administrator_ends_somebodys_sessions(administrator: Client) -> None:
+    taro = people.person("viewer", username="taro")
+    browser = sign_in("taro", people.PASSWORD)
+    page = administrator.get(reverse("person_detail", args=[taro.pk])).content.decode()
+    assert "127.0.0.1" in page
+    administrator.post(reverse("person_sessions", args=[taro.pk]))
+    assert browser.get("/").status_code == 302
+
+
+def test_a_changed_password_ends_the_other_sessions() -> None:
+    people.person("viewer", username="taro")
+    here, there = sign_in("taro", people.PASSWORD), sign_in("taro", people.PASSWORD)
+    data = {"oldpassword": people.PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    here.post(reverse("account_change_password"), data)
+    assert here.get("/").status_code == 200
+    assert there.get("/").status_code == 302
+
+
+def test_the_last_use_of_a_session_is_noted_every_few_minutes(
+    django_assert_max_num_queries: Any,
+) -> None:
+    people.person("viewer", username="taro")
+    browser = sign_in("taro", people.PASSWORD)
+    browser.get(reverse("account"))
+    first = UserSession.objects.get().last_seen_at
+    with time_machine.travel(timezone.now() + timedelta(minutes=4)):
+        browser.get(reverse("account"))
+        assert UserSession.objects.get().last_seen_at == first
+    with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+        browser.get(reverse("account"))
+        assert UserSession.objects.get().last_seen_at > first
+
+
+# --- Pages ------------------------------------------------------------------------------------
+
+
+def test_the_list_tells_who_may_do_what(administrator: Client) -> None:
+    people.person("operator", "key_holder", username="taro")
+    invite(administrator, name="jiro")
+    page = re.sub(r"\s+", " ", administrator.get(reverse("person_list")).content.decode())
+    for text in ("taro", "Operator", "Key holder", "jiro", "Invited", "Password only",
+                 "With second factor"):  # fmt: skip
+        assert text in page
