@@ -27,7 +27,7 @@ WORDS = {
     },
     "ja-JP": {
         "refused": "ホスト名ではありません",
-        "found": "MailRoot です",
+        "found": "は MailRoot で",
         "smtp": "接続",
     },
 }
