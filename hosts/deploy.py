@@ -6,17 +6,17 @@ sweep rings again. What a worker then does with the rows is in hosts/ledger.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 
 from certs.models import Pair
-from certs.models.lease import free, unrung
+from certs.models.lease import free, lease_now, unrung
 from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
 from xmailadmin import audit, celery
@@ -30,6 +30,7 @@ __all__ = [
     "cancel",
     "create_deployment",
     "next_chunk",
+    "put_right",
     "ready",
     "ring",
     "rollback_deployment",
@@ -38,6 +39,8 @@ __all__ = [
     "sweep",
     "undoable",
 ]
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 50  # hosts a message
 SWEEP_CHUNKS = 20  # messages a sweep
@@ -138,6 +141,28 @@ def undoable(host: Host) -> Installation | None:
     return None
 
 
+def put_right(overtaken: Installation) -> Deployment | None:
+    """Returns a new deployment of what the host must hold by the history, if that is known.
+
+    A worker that stood still until another one took `overtaken` over may have written to the host
+    when it went on. Where nothing is amiss the new deployment leaves the host unchanged.
+    """
+    rows = Installation.objects.filter(host=overtaken.host_id, host__isnull=False)
+    rows = rows.exclude(deployment__kind=Deployment.Kind.PLACE).exclude(status=Status.CANCELLED)
+    for row in rows.select_related("host", "pair", "previous_pair").order_by("-pk")[:50]:
+        if row.status in (*Installation.UNFINISHED, *Installation.GOOD):
+            pair = row.pair
+        elif row.adopted or row.previous_pair is not None:
+            pair = row.previous_pair
+        else:
+            continue
+        assert row.host is not None  # noqa: S101  filtered above
+        logger.warning("What %s holds is put right after two workers met there", row.host)
+        kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
+        return _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
+    return None
+
+
 def _check_earlier(undone: Installation, remove: bool) -> None:
     earlier = undone.previous_pair
     if earlier is None and not remove:
@@ -232,7 +257,7 @@ def ring(ids: Sequence[int], deployment: Deployment) -> None:
     size = len(ids) or 1 if deployment.stop_after else CHUNK
     for start in range(0, len(ids), size):
         chunk = ids[start : start + size]
-        Installation.objects.filter(pk__in=chunk).update(rung_at=Now())
+        Installation.objects.filter(pk__in=chunk).update(rung_at=lease_now())
         if not celery.ring("hosts.tasks.install_hosts", list(chunk)):
             Installation.objects.filter(pk__in=ids).update(rung_at=None)
             return
@@ -298,7 +323,7 @@ def sweep() -> None:
         free(), unrung(), status__in=(Pair.Status.QUEUED, Pair.Status.ISSUING)
     )
     for pair_id in list(pairs.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
-        if not pairs.filter(pk=pair_id).update(rung_at=Now()):
+        if not pairs.filter(pk=pair_id).update(rung_at=lease_now()):
             continue  # another sweep was quicker
         if not celery.ring("certs.tasks.make_pair", pair_id):
             Pair.objects.filter(pk=pair_id).update(rung_at=None)
@@ -313,6 +338,6 @@ def sweep() -> None:
         ]:
             by_deployment.setdefault(deployment_id, []).append(row_id)
         ids = [row_id for found in by_deployment.values() for row_id in found]
-        Installation.objects.filter(pk__in=ids).update(rung_at=Now())
+        Installation.objects.filter(pk__in=ids).update(rung_at=lease_now())
     for deployment in Deployment.objects.filter(pk__in=by_deployment):
         ring(by_deployment[deployment.pk], deployment)

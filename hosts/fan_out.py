@@ -48,7 +48,7 @@ class Entry:
     """One thing to record, and whom to tell when it is."""
 
     row_id: int
-    what: str  # "step", "adopt", "done", "hand_back"
+    what: str  # "step", "adopt", "done", "hand_back", "overtaken"
     value: Any
     loop: asyncio.AbstractEventLoop
     told: asyncio.Future[None]
@@ -71,11 +71,14 @@ class Journal:
     """What install.py tells about one installation; each call returns when it is on record."""
 
     def __init__(self, entries: queue.SimpleQueue[Entry], row_id: int) -> None:
+        #: Whether files on the host may have been replaced.
+        self.switching = False
         self._entries = entries
         self._row_id = row_id
 
     async def step(self, step: str, message: Message) -> None:
         await self.record("step", (step, message))
+        self.switching = self.switching or step == "SWITCH"
 
     async def adopt(self, previous: PairFiles) -> None:
         await self.record("adopt", previous)
@@ -115,6 +118,8 @@ class FanOut:
                 await journal.record("done", outcome)
             except LeaseLost:
                 logger.warning("Installation %s was taken over by another worker", job.row_id)
+                if journal.switching and not job.order.place_only:
+                    await journal.record("overtaken", None)
 
     @property
     def _enough_failed(self) -> bool:
@@ -128,4 +133,5 @@ class FanOut:
         except Exception:
             reference = uuid.uuid4().hex[:8]
             logger.exception("Installation %s, reference %s", job.row_id, reference)
-            return Outcome("ERRORED", Message("deploy.errored", {"reference": reference}))
+            message = Message("deploy.errored", {"reference": reference})
+            return Outcome("ERRORED", message, unsettled=journal.switching)

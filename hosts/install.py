@@ -8,6 +8,8 @@ new pair, and the outcome says which. An interrupted run is taken over by a new 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from hosts import probe as probes
 from hosts.messages import Message
@@ -27,6 +29,8 @@ __all__ = ["Journal", "LeaseLost", "Order", "Outcome", "PairFiles", "install"]
 
 KEY, CERTIFICATE = "server.key", "server.cert"
 READABLE_BY_OTHERS = 0o077
+#: How long a host that failed in the switch is given to be mended; then a later run goes on.
+MENDING_S = 15.0
 
 
 async def install(
@@ -58,7 +62,9 @@ class _Run:
         self.resumed = order.previous is not None
         self.switching = False
         self.key_written = False
-        self.unsettled = False
+        #: Whether the host may hold a mixture; an interrupted run may have left one.
+        self.unsettled = self.resumed
+        self.give_up_at: float | None = None
         self.notes: list[Message] = []
         endpoints = () if order.place_only else order.endpoints
         self.proof = Proof(order.address, endpoints, probe, transport.target.allowed_networks)
@@ -76,6 +82,7 @@ class _Run:
         held = await self._read()
         if self.previous is None:
             self.previous = held
+        self._settle(held)
         if self._same(held, self.order.files) and self._same(self.previous, held):
             return await self._unchanged(held)
         if not self.resumed:
@@ -130,15 +137,16 @@ class _Run:
         ]
         writes = [File(path, data, private) for path, data, private in wanted if data is not None]
         removals = [path for path, data, _ in wanted if data is None]
-        if not writes:
-            await self._begin_switch()
-        else:
-            await self.step("STAGE", Message("install.staging"))
-            self.transport.notes.clear()
-            await self.transport.replace_all(writes, self.order.token, ready=self._begin_switch)
-            self.key_written = self.key_written or files.key is not None
-        if removals:
-            await self.transport.remove(removals)
+        async with self._in_time():
+            if not writes:
+                await self._begin_switch()
+            else:
+                await self.step("STAGE", Message("install.staging"))
+                self.transport.notes.clear()
+                await self.transport.replace_all(writes, self.order.token, ready=self._begin_switch)
+                self.key_written = self.key_written or files.key is not None
+            if removals:
+                await self.transport.remove(removals)
 
     async def _begin_switch(self) -> None:
         code = "install.removing" if self.order.files.empty else "install.switching"
@@ -184,7 +192,10 @@ class _Run:
     async def _check_mode(self) -> None:
         """Say so if the key can be read by others and the portal cannot help it."""
         if self.transport.sets_mode:
-            self._note_open_key(await self.transport.info(self.key_path))
+            try:
+                self._note_open_key(await self.transport.info(self.key_path))
+            except TransportError as error:  # the pair is there all the same
+                self.notes.append(error.message)
         elif self.transport.target.os == "windows":
             self.notes.append(Message("install.mode_windows", self._where()))
         elif self.previous is not None and self.previous.key is None:
@@ -222,7 +233,6 @@ class _Run:
         if held is None or not self._same(held, self.previous):
             self.unsettled = True
             return self.failed(Message(f"install.{reason}_restore_failed", params), broken)
-        self.unsettled = False
         self.key_written = False
         sha256 = self.previous.sha256
         await self.proof.look(sha256)
@@ -254,17 +264,35 @@ class _Run:
         """What is there now, over a new connection if the one in use is `broken`."""
         if broken is None:
             try:
-                return await self._read()
+                return self._settle(await self._read())
             except TransportError:
                 pass
+        if self.give_up_at is None:
+            self.give_up_at = asyncio.get_running_loop().time() + MENDING_S
         await self.transport.close()
         try:
-            await self._connect()
-            return await self._read()
+            async with self._in_time():
+                await self._connect()
+                return self._settle(await self._read())
         except TransportError as error:
             self.notes.append(error.message)
             self.unsettled = True
-            raise TransportError(Message("install.unknown_state")) from error
+            message = Message("install.unknown_state")
+            raise TransportError(message, permanent=error.permanent) from error
+
+    def _settle(self, held: PairFiles) -> PairFiles:
+        self.unsettled = not (self._same(held, self.previous) or self._same(held, self.order.files))
+        return held
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """What is done to mend a host that failed in the switch: it has only so much time."""
+        try:
+            async with asyncio.timeout_at(self.give_up_at):
+                yield
+        except TimeoutError:
+            seconds = round(MENDING_S)
+            raise TransportError(Message("install.gave_up", {"seconds": seconds})) from None
 
     async def _finish_in_clear(self, unusable: ChannelUnusable) -> None:
         """Reach the host again whose channel broke while the two files did not match.

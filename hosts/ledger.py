@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 BEGUN_HERE = 1000  # hosts that a command claims at once
 MOST_ATTEMPTS = 5  # an installation that killed its worker this often is given up
+MOST_REFUSALS = 3  # nor is a host that refuses us asked again and again
 HAND_OVER_S = 20.0  # what a host that is being worked on may still take when the portal stops
 Status = Installation.Status
 
@@ -277,9 +278,9 @@ class _Run:
             self._write(row, previous_pair=row.previous_pair, adopted=True)
         elif entry.what == "hand_back":
             self._write(row, status=Status.QUEUED, token="", lease_until=None, rung_at=None)
-            Host.objects.filter(installations=row, token=self.token).update(
-                token="", lease_until=None
-            )
+            self._leave_host(row, token="", lease_until=None)
+        elif entry.what == "overtaken":
+            deploy.put_right(row)
         else:
             self._finish(row, entry.value)
 
@@ -289,10 +290,12 @@ class _Run:
 
     def _finish(self, row: Installation, outcome: Outcome) -> None:
         now = timezone.now()
-        if outcome.unsettled and row.attempts < MOST_ATTEMPTS:
-            # Nobody knows what the host holds now: whoever reaches it next must make it whole. The
-            # lease is left to run out, which is the pause before the next attempt.
-            self._write(row, message=outcome.message.to_json())
+        if outcome.unsettled and row.attempts < self._attempts(outcome):
+            # The host may hold a mixture: whoever reaches it next must make it whole. A lease of
+            # nobody is the pause before that, each one twice as long as the one before.
+            pause = {"token": "", "lease_until": lease_end(2 ** (row.attempts - 1))}
+            self._write(row, message=outcome.message.to_json(), **pause)
+            self._leave_host(row, **pause)
             return
         if outcome.previous is not None and not row.adopted:
             row.previous_pair = _adopt(row, outcome.previous)
@@ -309,9 +312,13 @@ class _Run:
             token="",
             lease_until=None,
         )
-        Host.objects.filter(installations=row, token=self.token).update(
-            token="", lease_until=None, **host_values(row, outcome, now)
-        )
+        self._leave_host(row, token="", lease_until=None, **host_values(row, outcome, now))
+
+    def _attempts(self, outcome: Outcome) -> int:
+        return MOST_REFUSALS if outcome.permanent else MOST_ATTEMPTS
+
+    def _leave_host(self, row: Installation, **values: Any) -> None:
+        Host.objects.filter(installations=row, token=self.token).update(**values)
 
     def _snapshot(self, row: Installation) -> NoteSnapshot | None:
         """Returns the client notes and the judgement of the pair on this host; equal ones once."""

@@ -33,7 +33,7 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "ctrls": 6018,
 }
 ENDPOINT_NAMES = tuple(DEFAULT_PORTS)
-TIMEOUT_S = 10.0
+TIMEOUT_S = 8.0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ Probe = Callable[[str, Endpoint], Awaitable[EndpointResult]]
 
 #: XMail opens the two files one after the other, so a handshake may meet the middle of a switch.
 RETRY_AFTER_S = (0.1, 0.5)
+#: One that took longer to fail has not met the middle of a switch, and is not tried again.
+RETRY_WITHIN_S = 4.0
+#: How an endpoint fails that says nothing, whatever its pair: once is enough to know.
+SILENT = frozenset({"probe.no_answer", "probe.silent_banner", "probe.silent_command"})
 
 
 class Proof:
@@ -31,14 +35,19 @@ class Proof:
 
     async def look_before(self) -> None:
         """Remember what every endpoint serves; raises TransportError for a forbidden address."""
-        self.before = self.now = await self._probe_all(self.endpoints)
+        self.before = self.now = await self._probe_all(self.endpoints, strict=True)
 
     async def look(self, sha256: str) -> None:
         """See what every endpoint serves now, up to three times until it is `sha256`.
 
-        An endpoint that never came as far as a handshake is not waited for.
+        An endpoint that never came as far as a handshake is not waited for, nor is one that said
+        nothing before looked at again.
         """
-        self.now = await self._probe_all(self.endpoints)
+        began = asyncio.get_running_loop().time()
+        silent = {one: was for one, was in self.before.items() if was.message.code in SILENT}
+        speaking = [endpoint for endpoint in self.endpoints if endpoint not in silent]
+        found = silent | await self._probe_all(speaking)
+        self.now = {endpoint: found[endpoint] for endpoint in self.endpoints}
         for delay_s in RETRY_AFTER_S:
             again = [
                 endpoint
@@ -46,7 +55,7 @@ class Proof:
                 if not serves(result, sha256)
                 and (self.completed_before(endpoint) or result.stage in {"handshake", "done"})
             ]
-            if not again:
+            if not again or asyncio.get_running_loop().time() - began > RETRY_WITHIN_S:
                 break
             await asyncio.sleep(delay_s)
             self.now = self.now | await self._probe_all(again)
@@ -91,13 +100,16 @@ class Proof:
         """What every endpoint served when it was last looked at."""
         return list(self.now.values())
 
-    async def _probe_all(self, endpoints: Sequence[Endpoint]) -> dict[Endpoint, EndpointResult]:
+    async def _probe_all(
+        self, endpoints: Sequence[Endpoint], *, strict: bool = False
+    ) -> dict[Endpoint, EndpointResult]:
+        """Look at each; when `strict`, an address that is forbidden is an error."""
         if not endpoints:
             return {}
         try:
             ip = await addresses.resolve(self.address, self._allowed)
         except AddressError as error:
-            if error.permanent:
+            if error.permanent and strict:
                 raise TransportError(error.message, permanent=True) from error
             return {endpoint: unreachable(endpoint, error) for endpoint in endpoints}
         results = await asyncio.gather(*(self._probe(ip, endpoint) for endpoint in endpoints))

@@ -36,7 +36,7 @@ from hosts.transports.base import (
 PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
 READ_LIMIT = 4 * 1024 * 1024
 BLOCK = 16 * 1024
-STEP_TIMEOUT_S = 15.0
+STEP_TIMEOUT_S = 10.0
 #: What runs leave in sslconf, `.old` ones only where the server has no posix-rename.
 LEFTOVERS = (".server.*.new", ".server.*.old")
 
@@ -269,6 +269,8 @@ class SFTPTransport(Transport):
             async with _step(path):
                 yield
         except TransportError as error:
+            if error.message.code == "sftp.silent":
+                self._client = None  # whatever comes next need not wait again
             if error.message.code != "sftp.failure" or self._client is None:
                 raise
             raise await self._cause(error, path) from None

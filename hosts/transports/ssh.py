@@ -103,15 +103,16 @@ async def connect(target: Target, locate: Locate) -> list[asyncssh.SSHClientConn
     )
     connections: list[asyncssh.SSHClientConnection] = []
     try:
-        tunnel = None
-        if target.jump:
-            jump = parse_jump(target.jump)
-            jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
-            tunnel = await _log_in(jump, target.credential, keys, None)
-            connections.append(tunnel)
-        address = await _located(server.address, locate, behind_jump=tunnel is not None)
-        server = _Server(address, server.port, server.user, server.fingerprint)
-        connections.append(await _log_in(server, target.credential, keys, tunnel))
+        async with _Errors(server), asyncio.timeout(LOGIN_TIMEOUT_S):
+            tunnel = None
+            if target.jump:
+                jump = parse_jump(target.jump)
+                jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
+                tunnel = await _log_in(jump, target.credential, keys, None)
+                connections.append(tunnel)
+            address = await _located(server.address, locate, behind_jump=tunnel is not None)
+            server = _Server(address, server.port, server.user, server.fingerprint)
+            connections.append(await _log_in(server, target.credential, keys, tunnel))
     except BaseException:
         await close(connections)
         raise

@@ -93,6 +93,10 @@ TEXTS: dict[str, Promise] = {
         "certificate there may not match. Make the host reachable and install again: that finishes "
         "what was begun. The previous pair is kept in the portal."
     ),
+    "install.gave_up": _(
+        "The host failed in the middle of the switch and could not be mended within %(seconds)s "
+        "seconds. It is tried again by itself; if it fails every time, look at the host."
+    ),
     "install.not_confidential": _(
         "The connection is not encrypted, so no private key was sent or read. Use TLS or SFTP, or "
         "allow the key over an unencrypted connection for this host."
