@@ -15,7 +15,7 @@ from certs.models import ClientNote, ClientReport
 from certs.models.client_note import CertificateKind, Mark, Source
 from certs.note_changes import LABELS, fields_of, own_key
 
-__all__ = ["DismissForm", "NoteForm", "ReportForm", "slug_for"]
+__all__ = ["DismissForm", "NoteForm", "ReportForm", "position_of", "slug_for"]
 
 ROWS = {"rows": "3"}
 KNOWN_CLIENTS, KNOWN_SYSTEMS = "known-clients", "known-systems"  # ids of the suggestions
@@ -106,7 +106,7 @@ class NoteForm(_Suggesting):
         note: ClientNote = self.save(commit=False)
         if not note.pk:
             note.client_slug = slug_for(note.client)
-            note.position = _position(note)
+            note.position = position_of(note)
             note.key = own_key(note)
         return note
 
@@ -124,7 +124,7 @@ def slug_for(client: str) -> str:
     return f"{slug or 'client'}-{digest}" if taken or not slug else slug
 
 
-def _position(note: ClientNote) -> int:
+def position_of(note: ClientNote) -> int:
     """Returns where the note stands in its table: with its client, or last."""
     table = ClientNote.objects.filter(os=note.os, historical=note.historical)
     same = table.filter(client_slug=note.client_slug).values_list("position", flat=True).first()
