@@ -88,6 +88,7 @@ ACCESS: dict[str, Rule] = {
     "host_add": _OPERATE,
     "host_mailroot_check": _OPERATE,
     "host_edit": _OPERATE,
+    "host_reenrol": _OPERATE,
     "host_delete": _OPERATE,
     "host_disable": _OPERATE,
     "host_diagnose": _OPERATE,

@@ -48,6 +48,11 @@ ACTIONS: dict[str, str | Promise] = {
     "host.enable": _("Host enabled"),
     "host.disable": _("Host disabled"),
     "host.delete": _("Host deleted"),
+    "host.trust": _("Identity of a host trusted"),
+    "host.adopt": _("Pair that lies on a host kept as its own"),
+    "host.mend": _("Mode of a private key mended"),
+    "host.mended": _("Mode of a private key said to be mended"),
+    "host.import": _("Hosts imported"),
     # Pairs.
     "pair.request": _("Pair asked for"),
     "pair.issued": _("Pair made"),

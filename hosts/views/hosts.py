@@ -1,4 +1,4 @@
-"""The inventory: list, add, edit and remove hosts, and what can be done with one."""
+"""The inventory: the list of hosts, the page of each, and what can be done with one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from django_tables2 import RequestConfig
 from certs.models import Pair
 from hosts import deploy
 from hosts.filters import HostFilter, key, narrowed
-from hosts.host_form import CONNECTION, HostForm
 from hosts.models import Host, Installation
-from hosts.models.host import SECRETS
+from hosts.registration import shown_identity
 from hosts.tables import PAGE, HostTable
 from hosts.views import present
-from hosts.wording import word
 from xmailadmin import audit, celery
 
 GET_OR_POST = ("GET", "HEAD", "POST")
@@ -47,74 +45,6 @@ def host_list(request: HttpRequest) -> HttpResponse:
     return render(request, "hosts/host_list.html", context)
 
 
-@require_http_methods(GET_OR_POST)
-def host_add(request: HttpRequest) -> HttpResponse:
-    """Registers a host."""
-    form = HostForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        form.instance.created_by = request.user if request.user.is_authenticated else None
-        host = form.save()
-        audit.record(request, "host.add", host, mailroot=host.mailroot)
-        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
-        messages.success(request, _("%(host)s is registered.") % {"host": host.name})
-        _tell(request, form)
-        return redirect(_awaiting(host))
-    return render(request, "hosts/host_form.html", {"form": form, "host": None})
-
-
-@require_http_methods(GET_OR_POST)
-def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Changes what is registered about a host."""
-    host = get_object_or_404(Host, pk=pk)
-    form = HostForm(request.POST or None, instance=host)
-    if request.method == "POST" and form.is_valid():
-        changed = list(form.changed_data)
-        host = form.save()
-        audit.record(request, "host.edit", host, fields=changed)
-        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
-        messages.success(request, _("The changes are saved."))
-        return redirect(_awaiting(host))
-    context = {"form": form, "host": get_object_or_404(Host, pk=pk)}
-    return render(request, "hosts/host_form.html", context)
-
-
-def _tell(request: HttpRequest, form: HostForm) -> None:
-    if form.inspection is not None:
-        for message in form.inspection.found:
-            messages.info(request, word(message))
-
-
-@require_POST
-def host_mailroot_check(request: HttpRequest) -> HttpResponse:
-    """Says what is found at the MailRoot in the form; nothing is saved.
-
-    Without htmx the answer is the whole form again, with everything that was typed.
-    """
-    host = Host.objects.filter(pk=key(request.POST.get("host"))).first()
-    form = HostForm(request.POST, instance=host)
-    form.is_valid()
-    found = [word(message) for message in form.inspection.found] if form.inspection else []
-    context = {
-        "form": form,
-        "host": host,
-        "checked": True,
-        "found": found,
-        "problems": _problems(form),
-    }
-    if present.is_live(request):
-        return render(request, "hosts/mailroot_check.html", context)
-    return render(request, "hosts/host_form.html", context)
-
-
-def _problems(form: HostForm) -> list[str]:
-    """Returns what keeps the portal from looking at the MailRoot, or what is wrong with it."""
-    about = [str(error) for error in (*form.non_field_errors(), *form.errors.get("mailroot", ()))]
-    for name in (*CONNECTION, *SECRETS):
-        if name != "mailroot":
-            about += [f"{form[name].label}: {error}" for error in form.errors.get(name, ())]
-    return about
-
-
 @require_safe
 def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
     """One host: what it holds and serves, what to do about it, and its history."""
@@ -127,6 +57,7 @@ def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
     found = present.findings(diagnosis.findings) if diagnosis is not None else []
     context = {
         "host": host,
+        "identity": shown_identity(host.transport, host.trust_fingerprint),
         "diagnosis": diagnosis,
         "waiting": waiting,
         "questions": found[:3],
@@ -152,7 +83,8 @@ def awaited_since(request: HttpRequest) -> datetime | None:
     return since
 
 
-def _awaiting(host: Host) -> str:
+def awaiting(host: Host) -> str:
+    """Returns the address of the host's page that waits for the next diagnosis."""
     return f"{host.get_absolute_url()}?{urlencode({'awaiting': timezone.now().isoformat()})}"
 
 
@@ -160,7 +92,7 @@ def _awaiting(host: Host) -> str:
 def host_diagnose(request: HttpRequest, pk: int) -> HttpResponse:
     """Has the host looked at anew and shows the page that waits for it."""
     host = get_object_or_404(Host, pk=pk)
-    address = _awaiting(host)
+    address = awaiting(host)
     celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
     return redirect(address)
 

@@ -36,6 +36,10 @@ TEXTS: dict[str, Promise] = {
         "speaks with it unencrypted, which is allowed for this host. The first installation puts "
         "its certificate on record."
     ),
+    "registration.changed_again": _(
+        "The host shows yet another identity than the one that you confirmed, so nothing was "
+        "changed. Compare again."
+    ),
     "registration.login": _("Logged in as %(user)s (%(milliseconds)s ms)."),
     "registration.remote_mailroot": _(
         "%(path)s is a MailRoot; reading a file there took %(milliseconds)s ms."

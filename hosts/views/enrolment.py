@@ -1,0 +1,171 @@
+"""Registering a host, changing what is registered, and looking at who it is again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from certs.models import Pair
+from hosts import identity
+from hosts.filters import key
+from hosts.host_form import CONNECTION, HostForm
+from hosts.models import Host
+from hosts.models.host import SECRETS
+from hosts.registration import Inspection, shown_identity
+from hosts.transports import normal_fingerprint
+from hosts.views import present
+from hosts.views.hosts import awaiting
+from hosts.wording import word
+from xmailadmin import audit, celery
+from xmailadmin.vault import VaultError
+
+GET_OR_POST = ("GET", "HEAD", "POST")
+
+
+@require_http_methods(GET_OR_POST)
+def host_add(request: HttpRequest) -> HttpResponse:
+    """Registers a host."""
+    form = HostForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        form.instance.created_by = request.user if request.user.is_authenticated else None
+        host = form.save()
+        audit.record(
+            request, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
+        )
+        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+        messages.success(request, _("%(host)s is registered.") % {"host": host.name})
+        for message in form.found:
+            messages.info(request, word(message))
+        return redirect(awaiting(host))
+    return _page(request, form, None)
+
+
+@require_http_methods(GET_OR_POST)
+def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Changes what is registered about a host."""
+    host = get_object_or_404(Host, pk=pk)
+    form = HostForm(request.POST or None, instance=host)
+    if request.method == "POST" and form.is_valid():
+        changed = form.changed
+        host = form.save()
+        told = {"fields": changed}
+        if "trust_fingerprint" in changed:
+            audit.record(request, "host.edit", host, **told, trusted=host.trust_fingerprint)
+        else:
+            audit.record(request, "host.edit", host, **told)
+        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+        messages.success(request, _("The changes are saved."))
+        return redirect(awaiting(host))
+    return _page(request, form, get_object_or_404(Host, pk=pk))
+
+
+@require_POST
+def host_mailroot_check(request: HttpRequest) -> HttpResponse:
+    """Says what is met at the host in the form; nothing is saved.
+
+    Without htmx the answer is the whole form again, with everything that was typed but secrets.
+    """
+    host = Host.objects.filter(pk=key(request.POST.get("host"))).first()
+    form = HostForm(request.POST, instance=host)
+    form.looks = "always"
+    form.is_valid()
+    return _page(request, form, host, checked=True)
+
+
+def _page(
+    request: HttpRequest, form: HostForm, host: Host | None, *, checked: bool = False
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "host": host,
+        "checked": checked,
+        "problems": _problems(form) if checked else [],
+        **inspected(form.inspection),
+        "offered": form.offered_identity if form.is_bound else "",
+        "offered_shown": form.shown_identity if form.is_bound else "",
+        "confirmed": _confirmed(form),
+    }
+    if form.is_bound:
+        context["known"] = Pair.objects.filter(sha256=form.offered_identity or "-").first()
+    if present.is_live(request):
+        return render(request, "hosts/inspection.html", context)
+    return render(request, "hosts/host_form.html", context)
+
+
+def _confirmed(form: HostForm) -> str:
+    """Returns the fingerprint that was confirmed earlier, for the form to send again."""
+    if not form.is_bound or not form.cleaned_data.get("confirmed"):
+        return ""
+    return str(form.cleaned_data.get("trust_fingerprint") or "")
+
+
+def inspected(found: Inspection | None) -> dict[str, Any]:
+    """Returns what templates/hosts/inspection.html shows of a look at a host."""
+    return {
+        "inspected": found is not None,
+        "found": [word(message) for message in found.found] if found is not None else [],
+        "services": present.endpoints(result.to_json() for result in found.endpoints)
+        if found is not None
+        else [],
+    }
+
+
+def _problems(form: HostForm) -> list[str]:
+    """Returns what keeps the portal from looking at the host, or what is wrong there."""
+    about = [str(error) for error in (*form.non_field_errors(), *form.errors.get("mailroot", ()))]
+    for name in (*CONNECTION, *SECRETS):
+        if name != "mailroot":
+            about += [f"{form[name].label}: {error}" for error in form.errors.get(name, ())]
+    return about
+
+
+@require_http_methods(GET_OR_POST)
+def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
+    """Shows whom the portal takes the host for, looks at who it is now, and trusts that one.
+
+    What a person confirms is trusted even if the log-in fails then: the page says so, and the
+    password or key can be corrected.
+    """
+    host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
+    if host.transport == Host.Transport.LOCAL:
+        return redirect(host)
+    context: dict[str, Any] = {"host": host, "stored_shown": _shown(host, host.trust_fingerprint)}
+    confirmed = normal_fingerprint(request.POST.get("confirmed", ""))
+    try:
+        if confirmed:
+            outcome = asyncio.run(identity.confirm(host.target(), confirmed))
+            if outcome.trusted:
+                identity.trust(host, confirmed, by=request)
+                messages.success(request, _("%(host)s is trusted with this identity now.") % {
+                    "host": host.name
+                })  # fmt: skip
+                if outcome.problem is not None:
+                    messages.warning(request, word(outcome.problem))
+                celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+                return redirect(awaiting(host))
+        elif request.method == "POST":
+            outcome = asyncio.run(identity.look(host.target()))
+        else:
+            return render(request, "hosts/host_reenrol.html", context)
+    except VaultError:
+        messages.error(request, _("The secrets of this host cannot be opened."))
+        return redirect(host)
+    context |= {
+        "looked": True,
+        "problem": word(outcome.problem) if outcome.problem is not None else "",
+        "met": outcome.met,
+        "met_shown": _shown(host, outcome.met),
+        "same": outcome.met == host.trust_fingerprint,
+        "known": Pair.objects.filter(sha256=outcome.met or "-").first(),
+    }
+    return render(request, "hosts/host_reenrol.html", context)
+
+
+def _shown(host: Host, sha256: str) -> str:
+    return shown_identity(host.transport, sha256)
