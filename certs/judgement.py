@@ -34,7 +34,8 @@ LEVELS = (INFO, WARNING, ERROR)
 FINE, SETTING, EXCEPTION, NEVER = "fine", "setting", "exception", "never"
 WORST = (FINE, SETTING, EXCEPTION, NEVER)
 
-SOON = timedelta(days=30)
+NAMES_SHOWN = 10
+SOON = timedelta(days=30, hours=1)
 APPLE_RULES_SINCE = datetime(2019, 7, 1, tzinfo=UTC)  # support.apple.com/103769
 APPLE_DAYS = 825
 MEASURED_KEYS = ("RSA 1024", "RSA 2048", "RSA 4096", "EC P-256")
@@ -221,7 +222,7 @@ def _flaws(
     params: dict[str, Callable[[], dict[str, str | int]]] = {
         CertificateKind.RSA_1024: lambda: {"key": facts.key_label},
         CertificateKind.EXPIRED: lambda: {"day": facts.not_after.date().isoformat()},
-        CertificateKind.MISMATCH: lambda: {"names": ", ".join(missing)},
+        CertificateKind.MISMATCH: lambda: {"names": _listed(list(missing))},
     }
     for kind in kinds:
         if kind in FLAWS:
@@ -230,11 +231,19 @@ def _flaws(
             yield Concern(code, level, params.get(kind, dict)(), troubled)
 
 
+def _listed(names: list[str]) -> str:
+    return ", ".join([*names[:NAMES_SHOWN], *(["…"] if len(names) > NAMES_SHOWN else [])])
+
+
 def _dates(facts: CertificateFacts, now: datetime) -> Iterable[Concern]:
     if now < facts.not_before:
         yield Concern("not_yet_valid", ERROR, {"day": facts.not_before.date().isoformat()})
     if now <= facts.not_after < now + SOON:
-        yield Concern("expires_soon", WARNING, {"day": facts.not_after.date().isoformat()})
+        day = {"day": facts.not_after.date().isoformat()}
+        if facts.not_after - facts.not_before <= SOON:
+            yield Concern("short_lived", INFO, day)  # as somebody wanted it
+        else:
+            yield Concern("expires_soon", WARNING, day)
 
 
 def _unmeasured(facts: CertificateFacts) -> Iterable[Concern]:

@@ -19,6 +19,9 @@ SENTENCES = {
     "expired": _("It expired on %(day)s."),
     "not_yet_valid": _("It is not valid before %(day)s."),
     "expires_soon": _("It expires on %(day)s, within 30 days."),
+    "short_lived": _(
+        "It is valid only until %(day)s: whoever accepts it will be asked again with the next one."
+    ),
     "no_san": _("It holds no host name where clients look for it (no SAN)."),
     "mismatch": _("It does not hold the name by which clients reach these hosts: %(names)s"),
     "ca_true": _("It says that it is a certificate authority (CA:TRUE)."),

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from certs import pair as pem
 from certs.clients import notes_for, tables
+from certs.judgement import judge
 from certs.models import Pair
 from certs.models.client_note import Protocol
 from certs.problems import FACTS, STATES
@@ -119,6 +120,7 @@ def _certificate(pair: Pair, facts: CertificateFacts) -> dict[str, Any]:
     current = [table for table in notes if not table.historical]
     return {
         "facts": facts,
+        "judgement": judge(facts, now=timezone.now()),
         "fact_rows": fact_rows(facts),
         "text": pem.text(pair.certificate_pem or b""),
         "current_tables": current,

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_tables2 import RequestConfig
 
 from certs.models import Pair
-from hosts import deploy
+from hosts import deploy, judging
 from hosts.filters import DeploymentFilter, narrowed
 from hosts.forms import DeploymentForm
 from hosts.models import Deployment, Installation
@@ -64,10 +64,14 @@ def deployment_new(request: HttpRequest, pk: int) -> HttpResponse:
     if not (pair.usable or pair.pending):
         messages.error(request, _("This pair cannot be installed: XMail could not use it."))
         return redirect(pair)
+    held = False
     if request.method == "POST":
         form = DeploymentForm(request.POST)
-        if form.is_valid() and "preview" not in request.POST:
-            hosts = list(form.chosen())
+        hosts = list(form.chosen()) if form.is_valid() else []
+        judgement = judging.judge_pair(pair, hosts)
+        asked = {"preview", "judge"} & set(request.POST)
+        held = not asked and form.is_valid() and not judging.is_accepted(request, judgement)
+        if form.is_valid() and not asked and not held:
             deployment = deploy.create_deployment(
                 pair,
                 hosts,
@@ -79,7 +83,15 @@ def deployment_new(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(deployment)
     else:
         form = DeploymentForm(initial={"hosts": request.GET.getlist("host")})
-    context = {"pair": pair, "form": form, "preview": "preview" in request.POST}
+        judgement = judging.judge_pair(pair, [host for host, ticked in form.rows if ticked])
+    context = {
+        "pair": pair,
+        "form": form,
+        "preview": "preview" in request.POST,
+        "judgement": judgement,
+        "judged": judging.mark_of(judgement),
+        "held": held,
+    }
     return render(request, "hosts/deployment_new.html", context)
 
 

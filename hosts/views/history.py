@@ -10,7 +10,7 @@ from django_tables2 import RequestConfig
 from certs.clients import tables
 from certs.models import Pair
 from certs.models.client_note import Protocol
-from certs.note_snapshots import notes_in
+from certs.note_snapshots import judgement_in, notes_in
 from hosts import deploy
 from hosts.filters import InstallationFilter, key, narrowed
 from hosts.models import Host, Installation
@@ -62,6 +62,7 @@ def installation_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "notes": [present.say(note) for note in row.notes],
         "endpoints": present.endpoints(row.endpoints, row.pair.sha256 if row.pair else ""),
         "client_tables": tables(notes),
+        "judgement": judgement_in(row.client_notes) if row.client_notes is not None else None,
         "protocols": Protocol.values,
         "undoable": latest is not None and latest.pk == row.pk,
         "live": not row.finished,

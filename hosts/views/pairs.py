@@ -12,9 +12,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from certs.judgement import Judgement
 from certs.models import Pair
 from certs.spec import PairSpec
-from hosts import deploy
+from hosts import deploy, judging
 from hosts.choosing import HostChoice
 from hosts.forms import InstallPairForm
 from hosts.models import Deployment
@@ -37,6 +38,11 @@ def pair_new(request: HttpRequest) -> HttpResponse:
     form = InstallPairForm(request.POST)
     if not form.is_valid() or form.spec is None:
         return _page(request, form, request.POST.get("after", ""))
+    judgement = judging.judge_spec(
+        form.spec, form.chosen() if form.cleaned_data["install_now"] else ()
+    )
+    if "judge" in request.POST or not judging.is_accepted(request, judgement):
+        return _page(request, form, request.POST.get("after", ""), judgement=judgement)
     with transaction.atomic():
         # One request of a person at a time: a form that is sent twice is then seen to be.
         by = User.objects.select_for_update().get(username=request.user.get_username())
@@ -52,11 +58,23 @@ def pair_new(request: HttpRequest) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, form: InstallPairForm, after: str, like: Pair | None = None
+    request: HttpRequest,
+    form: InstallPairForm,
+    after: str,
+    like: Pair | None = None,
+    judgement: Judgement | None = None,
 ) -> HttpResponse:
     refused = [field for field in form.visible_fields() if field.errors]
     refused.sort(key=lambda field: field.name in HostChoice.base_fields)  # as on the page
-    context = {"form": form, "after": after, "like": like, "refused": refused}
+    context = {
+        "form": form,
+        "after": after,
+        "like": like,
+        "refused": refused,
+        "judgement": judgement,
+        "judged": judging.mark_of(judgement),
+        "held": "judge" not in request.POST,
+    }
     return render(request, "hosts/pair_new.html", context)
 
 
