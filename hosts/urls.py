@@ -12,6 +12,7 @@ from hosts.views import (
     history,
     hosts,
     pairs,
+    remedies,
 )
 
 urlpatterns = [
@@ -24,6 +25,10 @@ urlpatterns = [
     path("hosts/<int:pk>/", hosts.host_detail, name="host_detail"),
     path("hosts/<int:pk>/edit/", enrolment.host_edit, name="host_edit"),
     path("hosts/<int:pk>/identity/", enrolment.host_reenrol, name="host_reenrol"),
+    path("hosts/<int:pk>/adopt/", remedies.host_adopt, name="host_adopt"),
+    path("hosts/<int:pk>/reinstall/", remedies.host_reinstall, name="host_reinstall"),
+    path("hosts/<int:pk>/mend/", remedies.host_mend, name="host_mend"),
+    path("hosts/<int:pk>/mended/", remedies.host_mended, name="host_mended"),
     path("hosts/<int:pk>/delete/", hosts.host_delete, name="host_delete"),
     path("hosts/<int:pk>/disable/", hosts.host_disable, name="host_disable"),
     path("hosts/<int:pk>/diagnose/", hosts.host_diagnose, name="host_diagnose"),

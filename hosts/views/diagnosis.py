@@ -19,6 +19,7 @@ from hosts.models import Host
 from hosts.tables import PAGE
 from hosts.tasks import diagnose_all
 from hosts.views import present
+from hosts.views.actions import may_act, with_actions
 from hosts.views.hosts import awaited_since
 
 State = Host.State
@@ -57,7 +58,7 @@ def diagnosis(request: HttpRequest) -> HttpResponse:
         "filtered": filtered,
         "counts": counts,
         "page": page,
-        "rows": [_row(host) for host in page],
+        "rows": [_row(host, acts=may_act(request)) for host in page],
         "late": late,
         "done": counts["total"] - late,
         "empty": not counts["total"],
@@ -66,10 +67,12 @@ def diagnosis(request: HttpRequest) -> HttpResponse:
     return render(request, name, context)
 
 
-def _row(host: Host) -> dict[str, Any]:
+def _row(host: Host, *, acts: bool) -> dict[str, Any]:
     """Returns a host with its findings in words: the three questions, then what else stands out."""
     taken = getattr(host, "diagnosis", None)
     found = present.findings(taken.findings) if taken is not None else []
+    if taken is not None and acts:
+        found = with_actions(found, taken.findings, host)
     return {
         "host": host,
         "at": taken.at if taken is not None else None,

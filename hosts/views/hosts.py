@@ -21,6 +21,7 @@ from hosts.models import Host, Installation
 from hosts.registration import shown_identity
 from hosts.tables import PAGE, HostTable
 from hosts.views import present
+from hosts.views.actions import may_act, with_actions
 from xmailadmin import audit, celery
 
 GET_OR_POST = ("GET", "HEAD", "POST")
@@ -55,6 +56,8 @@ def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
     rows = host.installations.select_related("deployment", "pair", "previous_pair")
     recent = list(rows.order_by("-pk")[:HISTORY_SHOWN])
     found = present.findings(diagnosis.findings) if diagnosis is not None else []
+    if diagnosis is not None and may_act(request):
+        found = with_actions(found, diagnosis.findings, host)
     context = {
         "host": host,
         "identity": shown_identity(host.transport, host.trust_fingerprint),

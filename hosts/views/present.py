@@ -113,6 +113,7 @@ class Finding:
     message: str
     remedy: str = ""
     host: Host | None = None
+    actions: tuple[Any, ...] = ()  # hosts.views.remedies.Action
 
 
 def findings(raw: Iterable[Mapping[str, Any]], host: Host | None = None) -> list[Finding]:
