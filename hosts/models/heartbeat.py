@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 __all__ = ["Heartbeat"]
 
@@ -32,7 +33,7 @@ class Heartbeat(models.Model):
     objects = HeartbeatManager()
 
     class Meta:
-        verbose_name = "heartbeat"
+        verbose_name = _("heartbeat")
 
     def __str__(self) -> str:
         return f"{self.part} {self.at:%Y-%m-%d %H:%M:%S}"
