@@ -24,6 +24,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
+from django.views.defaults import permission_denied
 
 from xmailadmin import audit
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, VIEW
@@ -211,7 +212,7 @@ class AccessMiddleware:
             return redirect_to_login(request.get_full_path())
         if rule is None or not (needed == SIGNED_IN or request.user.has_perm(needed)):
             _put_on_record(request, "access.denied")
-            raise PermissionDenied
+            return permission_denied(request, PermissionDenied())
         if rule.guards(request.method) and not is_fresh(request):
             if request.method not in SAFE:
                 _put_on_record(request, "access.unconfirmed")
