@@ -11,6 +11,7 @@ from hosts.views import (
     health,
     history,
     hosts,
+    matrix,
     pairs,
     remedies,
 )
@@ -19,6 +20,7 @@ urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("guide/", diagnosis.guide, name="guide"),
     path("diagnosis/", diagnosis.diagnosis, name="diagnosis"),
+    path("matrix/", matrix.matrix, name="matrix"),
     path("hosts/", hosts.host_list, name="host_list"),
     path("hosts/add/", enrolment.host_add, name="host_add"),
     path("hosts/check/", enrolment.host_mailroot_check, name="host_mailroot_check"),

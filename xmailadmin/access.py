@@ -83,6 +83,7 @@ ACCESS: dict[str, Rule] = {
     "dashboard": _SEE,
     "guide": _SEE,
     "diagnosis": Rule(VIEW, do=OPERATE),
+    "matrix": Rule(VIEW, do=OPERATE),
     # Hosts.
     "host_list": _SEE,
     "host_detail": _SEE,
