@@ -1,0 +1,250 @@
+"""The edge of the portal: proxies, sizes, headers, errors that tell nothing away."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+from django.urls import path, reverse
+
+from tests import people
+from xmailadmin.models import AuditEntry
+from xmailadmin.proxies import FORWARDED, TrustedProxiesMiddleware, client_address
+from xmailadmin.uploads import MOST, Bounded
+from xmailadmin.urls import urlpatterns as portal
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+
+# --- Proxies ----------------------------------------------------------------------------------
+
+
+def networks(*texts: str) -> tuple[Any, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.5", "1.2.3.4", "203.0.113.5"),  # not a proxy of ours: whatever it says
+        ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
+        (
+            "127.0.0.1",
+            "1.2.3.4, 198.51.100.7",
+            "198.51.100.7",
+        ),  # the first is the client's own word
+        ("127.0.0.1", "1.2.3.4, 198.51.100.7, 10.0.0.9", "198.51.100.7"),  # two proxies of ours
+        ("127.0.0.1", "10.0.0.1, 10.0.0.2", "10.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "unknown", "127.0.0.1"),
+        ("127.0.0.1", "1.2.3.4, <script>", "127.0.0.1"),
+        ("::1", "2001:db8::7", "2001:db8::7"),
+        ("::ffff:127.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("", "198.51.100.7", ""),
+    ],
+)
+def test_the_client_is_the_last_that_no_trusted_proxy_has(
+    settings: Any, peer: str, forwarded: str, client: str
+) -> None:
+    settings.TRUSTED_PROXIES = networks("127.0.0.1", "::1", "10.0.0.0/8")
+    assert client_address(peer, forwarded) == client
+
+
+def seen_by_the_portal(rf: RequestFactory, peer: str) -> Mapping[str, Any]:
+    claims = {
+        "HTTP_X_FORWARDED_FOR": "198.51.100.7",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "evil.example",
+        "HTTP_FORWARDED": "for=198.51.100.7",
+    }
+    request = rf.get("/", REMOTE_ADDR=peer, **claims)
+    TrustedProxiesMiddleware(lambda _: Any)(request)  # type: ignore[arg-type, return-value]
+    meta: Mapping[str, Any] = request.META
+    return meta
+
+
+def test_what_a_stranger_claims_is_dropped(rf: RequestFactory, settings: Any) -> None:
+    settings.TRUSTED_PROXIES = networks("127.0.0.1")
+    meta = seen_by_the_portal(rf, "203.0.113.5")
+    assert meta["REMOTE_ADDR"] == "203.0.113.5"
+    assert not set(FORWARDED) & set(meta)
+    trusted = seen_by_the_portal(rf, "127.0.0.1")
+    assert trusted["REMOTE_ADDR"] == "198.51.100.7"
+    assert trusted["HTTP_X_FORWARDED_PROTO"] == "https"
+
+
+@pytest.mark.django_db
+def test_a_forged_address_does_not_get_around_the_limits(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = ()
+    login = reverse("account_login")
+    for number in range(6):
+        page = Client().post(
+            login,
+            {"login": "hanako", "password": "wrong"},
+            HTTP_X_FORWARDED_FOR=f"198.51.100.{number}",
+        )
+    assert b"too many wrong attempts" in page.content
+    assert set(AuditEntry.objects.values_list("address", flat=True)) == {"127.0.0.1"}
+
+
+# --- Sizes ------------------------------------------------------------------------------------
+
+
+async def answer(body: bytes, *, announced: int | None = None, chunk: int = 65536) -> list[Any]:
+    """What the bounded application sends for this body."""
+    reads: list[int] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            reads.append(len(message.get("body", b"")))
+            if not message.get("more_body"):
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(sum(reads)).encode()})
+
+    parts = [body[at : at + chunk] for at in range(0, len(body), chunk)] or [b""]
+    waiting = [
+        {"type": "http.request", "body": part, "more_body": at < len(parts) - 1}
+        for at, part in enumerate(parts)
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [] if announced is None else [(b"content-length", str(announced).encode())]
+    await Bounded(app)({"type": "http", "headers": headers}, receive, send)
+    return [sent[0]["status"], sent[1]["body"], len(waiting)]
+
+
+@pytest.mark.parametrize("size", [0, 1, MOST])
+def test_what_fits_passes(size: int) -> None:
+    status, body, _ = asyncio.run(answer(b"x" * size, announced=size))
+    assert (status, body) == (200, str(size).encode())
+
+
+def test_what_announces_too_much_is_refused_unread() -> None:
+    status, _, unread = asyncio.run(answer(b"x" * (MOST + 1), announced=MOST + 1))
+    assert (status, unread) == (413, 17)
+
+
+def test_what_sends_too_much_unannounced_is_cut_off() -> None:
+    status, _, unread = asyncio.run(answer(b"x" * (4 * MOST)))
+    assert status == 413
+    assert unread > 40  # of 64 parts
+
+
+@pytest.mark.django_db
+def test_too_many_fields_are_a_bad_request() -> None:
+    client = people.signed_in(people.person("operator"))
+    fields = "&".join(f"f{number}=1" for number in range(10_001))
+    response = client.post(
+        reverse("host_add"), fields, content_type="application/x-www-form-urlencoded"
+    )
+    assert response.status_code == 400
+
+
+# --- Headers and errors -----------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_every_page_has_its_headers() -> None:
+    client = people.signed_in(people.person("operator", "administrator"))
+    for name in ("dashboard", "host_add", "account", "audit_list", "person_list", "mfa_index"):
+        headers = client.get(reverse(name)).headers
+        policy = headers["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert "no-store" in headers["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_cookies_are_kept_from_scripts(client: Client) -> None:
+    people.person("viewer")
+    client.post(reverse("account_login"), {"login": "hanako", "password": people.PASSWORD})
+    client.get(reverse("account"))
+    for name in ("sessionid", "csrftoken", "device"):
+        assert client.cookies[name]["httponly"], name
+        assert client.cookies[name]["samesite"] == "Lax", name
+
+
+def broken(_request: object) -> None:
+    raise RuntimeError("a-secret-in-the-message")
+
+
+urlpatterns = [*portal, path("broken/", broken, name="dashboard_broken")]
+
+
+@pytest.mark.django_db
+@pytest.mark.urls(__name__)
+def test_an_error_tells_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xmailadmin.access import ACCESS
+
+    monkeypatch.setitem(ACCESS, "dashboard_broken", ACCESS["dashboard"])
+    client = people.signed_in(people.person("viewer"))
+    client.raise_request_exception = False
+    response = client.get("/broken/")
+    assert response.status_code == 500
+    for told in (b"a-secret", b"RuntimeError", b"Traceback", str(CHECKOUT).encode(), b"Django"):
+        assert told not in response.content
+    missing = client.get("/no/such/page/")
+    assert missing.status_code == 404
+    for told in (b"urlpatterns", b"hosts/add", b"Django"):
+        assert told not in missing.content
+
+
+@pytest.mark.django_db
+def test_a_forged_form_of_a_signed_in_person_is_on_record() -> None:
+    client = Client(enforce_csrf_checks=True)
+    people.sign_in(client, people.person("operator"))
+    assert client.post(reverse("host_add")).status_code == 403
+    assert Client(enforce_csrf_checks=True).post(reverse("account_login")).status_code == 403
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.detail) == ("access.forged", {"path": reverse("host_add")})
+
+
+@pytest.mark.django_db
+def test_too_many_requests_have_a_page(settings: Any) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "2/m/ip"}
+    for _ in range(3):
+        response = Client().post(reverse("account_login"), {"login": "x", "password": "y"})
+    assert response.status_code == 429
+    assert b"Too many requests" in response.content
+
+
+def test_the_production_profile_passes_djangos_checks(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XMAIL")}
+    environment = {
+        **kept,
+        "DJANGO_SETTINGS_MODULE": "xmailadmin.settings",
+        "XMAILADMIN_HOME": str(tmp_path),
+        "XMAILADMIN_URL": "https://portal.example",
+    }
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level=WARNING"],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (
+        0,
+        "System check identified no issues (0 silenced).\n",
+    ), done.stderr
