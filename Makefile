@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Only python3 (3.11 or later, with venv) and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check lint quick fmt messages lock clean dev translations
+.PHONY: help bench setup up test check lint quick fmt messages lock clean dev translations
 
 PYTHON ?=
 ARGS ?=
@@ -53,6 +53,9 @@ fmt: dev ## Format code and templates, and mend what can be mended
 
 messages: dev ## Bring the translation files up to date with the code (needs gettext)
 	$(CHECKS) $(BIN)/python manage.py makemessages --locale=ja
+
+bench: dev ## Measure against the baselines and write bench/RESULTS.md (use an idle machine)
+	$(BIN)/python -m bench
 
 lock: dev ## Rebuild the lock files after a change of requirements/*.in
 	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/compile.sh

@@ -52,7 +52,8 @@ class Entry:
     value: Any
     loop: asyncio.AbstractEventLoop
     told: asyncio.Future[None]
-    error: Exception | None = field(default=None)
+    error: Exception | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)  # to be kept once it is written
 
     def tell(self) -> None:
         def settle() -> None:

@@ -143,6 +143,7 @@ class _Run:
     def __init__(self, token: str, rows: Sequence[Installation]) -> None:
         self.token = token
         self.rows = {row.pk: row for row in rows}
+        self.adopted: dict[PairFiles, Pair | None] = {}
         self.entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self.facts: dict[int, CertificateFacts | None] = {}
         self.snapshots: dict[tuple[int, tuple[str, ...]], NoteSnapshot] = {}
@@ -230,6 +231,7 @@ class _Run:
                 self._record_batch(batch, renew=renew)
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The database cannot be written: %s", error)
+                self._forget_the_unwritten()
                 close_old_connections()
                 if time.monotonic() > give_up:
                     for entry in batch:
@@ -237,6 +239,7 @@ class _Run:
                     break
                 time.sleep(1)
             except Exception as error:
+                self._forget_the_unwritten()
                 if len(batch) > 1:  # what is wrong with one of them must not cost the others
                     for entry in batch:
                         self._record_persistently([entry], renew=False)
@@ -259,6 +262,13 @@ class _Run:
                     self._record(entry)
                 except LeaseLost as error:
                     entry.error = error
+        for entry in batch:
+            self.rows[entry.row_id].steps += entry.steps
+
+    def _forget_the_unwritten(self) -> None:
+        """Drops what a transaction that was rolled back has made."""
+        self.adopted.clear()
+        self.snapshots.clear()
 
     def _renew(self) -> None:
         for model in (Host, Installation):
@@ -268,13 +278,11 @@ class _Run:
         row = self.rows[entry.row_id]
         if entry.what == "step":
             step, message = entry.value
-            row.step = step
-            row.steps.append(
-                {"step": step, "at": timezone.now().isoformat(), "message": message.to_json()}
-            )
-            self._write(row, step=step, steps=row.steps)
+            now = timezone.now().isoformat()
+            entry.steps = [{"step": step, "at": now, "message": message.to_json()}]
+            self._write(row, step=step, steps=row.steps + entry.steps)
         elif entry.what == "adopt":
-            row.previous_pair = _adopt(row, entry.value)
+            row.previous_pair, row.adopted = self._adopt(row, entry.value), True
             self._write(row, previous_pair=row.previous_pair, adopted=True)
         elif entry.what == "hand_back":
             self._write(row, status=Status.QUEUED, token="", lease_until=None, rung_at=None)
@@ -298,7 +306,7 @@ class _Run:
             self._leave_host(row, **pause)
             return
         if outcome.previous is not None and not row.adopted:
-            row.previous_pair = _adopt(row, outcome.previous)
+            row.previous_pair = self._adopt(row, outcome.previous)
         self._write(
             row,
             status=outcome.status,
@@ -318,7 +326,13 @@ class _Run:
         return MOST_REFUSALS if outcome.permanent else MOST_ATTEMPTS
 
     def _leave_host(self, row: Installation, **values: Any) -> None:
-        Host.objects.filter(installations=row, token=self.token).update(**values)
+        Host.objects.filter(pk=row.host_id or 0, token=self.token).update(**values)
+
+    def _adopt(self, row: Installation, files: PairFiles) -> Pair | None:
+        """Returns the record of what a host holds; most hosts of a chunk hold the same."""
+        if files not in self.adopted:
+            self.adopted[files] = _adopt(row, files)
+        return self.adopted[files]
 
     def _snapshot(self, row: Installation) -> NoteSnapshot | None:
         """Returns the client notes and the judgement of the pair on this host; equal ones once."""
