@@ -155,7 +155,7 @@ def judge(
     found = _effects(kinds)
     concerns = [*_flaws(facts, missing, kinds, found), *_dates(facts, now), *_unmeasured(facts)]
     verdicts = _overall(found)
-    if needing := tuple(verdict for verdict in verdicts if verdict.effect == SETTING):
+    if needing := tuple(verdict for verdict in verdicts if verdict.effect != FINE):
         code = "self_signed" if facts.self_signed else "private_ca"
         concerns.append(Concern(code, INFO, clients=needing))
     concerns.sort(key=lambda concern: -LEVELS.index(concern.level))

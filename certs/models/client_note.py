@@ -118,7 +118,7 @@ class ClientNote(models.Model):
         return f"{self.client} {self.version} ({self.os}) {self.protocol} {self.mark}"
 
     def get_absolute_url(self) -> str:
-        return reverse("note_detail", args=[self.pk])
+        return reverse("client_note_detail", args=[self.pk])
 
     @property
     def sign(self) -> str:

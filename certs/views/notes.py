@@ -44,7 +44,7 @@ def note_new(request: HttpRequest) -> HttpResponse:
             note = form.prepare()
             note_changes.keep(note, by=request, before=None)
             messages.success(request, _("The note was added."))
-            return redirect("note_detail", note.pk)
+            return redirect("client_note_detail", note.pk)
     else:
         form = NoteForm(initial=_like(request.GET.get("like", "")))
     return render(request, "certs/note_form.html", {"form": form, "note": None})
@@ -72,7 +72,7 @@ def note_edit(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(
                 request, _("The note was corrected. What it said before is kept below.")
             )
-        return redirect("note_detail", pk)
+        return redirect("client_note_detail", pk)
     shown = ClientNote.objects.get(pk=pk)  # the form has written into the other one
     return render(request, "certs/note_form.html", {"form": form, "note": shown})
 
@@ -82,7 +82,7 @@ def note_confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """Keeps that somebody saw today that the note holds."""
     note_changes.confirm(get_object_or_404(ClientNote, pk=pk), by=request)
     messages.success(request, _("Confirmed: the note holds as of today."))
-    return redirect("note_detail", pk)
+    return redirect("client_note_detail", pk)
 
 
 @require_POST
@@ -110,7 +110,7 @@ def note_remove(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         note_changes.remove(note, by=request)
         messages.success(request, _("The note was removed. Its changes are still listed."))
-        return redirect("note_changes")
+        return redirect("client_note_changes")
     context = {
         "note": note,
         "confirm": _("Remove the note"),

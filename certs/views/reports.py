@@ -66,14 +66,14 @@ def report_accept(request: HttpRequest, pk: int) -> HttpResponse:
     report = get_object_or_404(ClientReport.objects.select_for_update(), pk=pk)
     if report.status != Status.OPEN:
         messages.info(request, _("This report was reviewed before."))
-        return redirect("report_list")
+        return redirect("client_report_list")
     similar = _similar(report)
     if confirmed := [note for note in similar if str(note.pk) == request.POST.get("confirms")]:
         report.note = confirmed[0]
         note_changes.confirm(confirmed[0], by=request)
         _review(request, report, Status.ACCEPTED)
         messages.success(request, _("The report confirmed a note."))
-        return redirect("note_detail", confirmed[0].pk)
+        return redirect("client_note_detail", confirmed[0].pk)
     form = NoteForm(request.POST) if request.method == "POST" else NoteForm(initial=_offer(report))
     if request.method == "POST" and form.is_valid():
         note = form.prepare()
@@ -81,7 +81,7 @@ def report_accept(request: HttpRequest, pk: int) -> HttpResponse:
         report.note = note
         _review(request, report, Status.ACCEPTED)
         messages.success(request, _("The report became a note."))
-        return redirect("note_detail", note.pk)
+        return redirect("client_note_detail", note.pk)
     context = {"form": form, "note": None, "report": report, "similar": similar}
     return render(request, "certs/note_form.html", context)
 
@@ -129,13 +129,13 @@ def report_dismiss(request: HttpRequest, pk: int) -> HttpResponse:
     report = get_object_or_404(ClientReport.objects.select_for_update(), pk=pk)
     if report.status != Status.OPEN:
         messages.info(request, _("This report was reviewed before."))
-        return redirect("report_list")
+        return redirect("client_report_list")
     form = DismissForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         report.reason = form.cleaned_data["reason"]
         _review(request, report, Status.DISMISSED)
         messages.success(request, _("The report was dismissed."))
-        return redirect("report_list")
+        return redirect("client_report_list")
     return render(request, "certs/report_dismiss.html", {"form": form, "report": report})
 
 

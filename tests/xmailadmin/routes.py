@@ -56,7 +56,8 @@ class World:
 
     def _value(self, route: Route, argument: str, missing: bool) -> Any:
         if argument == "pk":
-            return MISSING if missing else self.objects[route.name.split("_")[0]].pk
+            kind = route.name.removeprefix("client_").split("_")[0]
+            return MISSING if missing else self.objects[kind].pk
         if argument == "slug":
             return "no-such-client" if missing else "thunderbird"
         return "no-such-thing"

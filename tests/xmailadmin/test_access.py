@@ -49,7 +49,7 @@ OPEN_TO_ALL = {
     "socialaccount_signup",
 }
 # What may be sent without being an operator or more: one's own affairs, and telling of a client.
-SENT_BY_ANYBODY = {"report_new"}
+SENT_BY_ANYBODY = {"client_report_new"}
 
 
 @pytest.fixture
