@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from xmailadmin.roles import ROLES
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 __all__ = ["ACTIONS", "PROBLEMS", "detail_of", "word"]
 
-ACTIONS: dict[str, str | Promise] = {
+ACTIONS: dict[str, str | StrPromise] = {
     # People and signing in.
     "signin": _("Signed in"),
     "signin.failed": _("Wrong password"),
@@ -65,6 +69,7 @@ ACTIONS: dict[str, str | Promise] = {
     "deployment.install": _("Installation asked for"),
     "deployment.place": _("Placing of files asked for"),
     "deployment.rollback": _("Roll-back asked for"),
+    "deployment.cancel": _("Deployment cancelled"),
     # Client notes.
     "note.added": _("Client note added"),
     "note.corrected": _("Client note corrected"),
@@ -78,7 +83,7 @@ ACTIONS: dict[str, str | Promise] = {
     "vault.rotate": _("Master key changed"),
 }
 
-PROBLEMS: dict[str, str | Promise] = {
+PROBLEMS: dict[str, str | StrPromise] = {
     "missing": _("Entry %(number)s is missing."),
     "unlinked": _("Entry %(number)s does not follow from the one before it."),
     "changed": _("Entry %(number)s was changed."),
@@ -87,7 +92,7 @@ PROBLEMS: dict[str, str | Promise] = {
     "added": _("Entry %(number)s was not written by the portal."),
 }
 
-DETAILS: dict[str, str | Promise] = {
+DETAILS: dict[str, str | StrPromise] = {
     "roles": _("roles"),
     "before": _("before"),
     "now": _("now"),
@@ -106,6 +111,16 @@ DETAILS: dict[str, str | Promise] = {
     "entries": _("entries"),
     "problems": _("problems"),
 }
+VALUES: dict[str, str | StrPromise] = {
+    "password": _("password"),
+    "mfa": _("second factor"),
+    "socialaccount": _("single sign-on"),
+    "totp": _("authenticator app"),
+    "webauthn": _("security key"),
+    "recovery_codes": _("recovery codes"),
+    **{role.name: role.label for role in ROLES.values()},
+}
+WORDED = ("by", "kind", "roles", "before", "now")  # the details that have such values
 HIDDEN = ("account", "device")  # only for counting
 
 
@@ -117,11 +132,12 @@ def word(action: str) -> str:
 def detail_of(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns what else an entry says, as (name, value)."""
     return [
-        (str(DETAILS.get(name, name)), _shown(value))
+        (str(DETAILS.get(name, name)), _shown(value, worded=name in WORDED))
         for name, value in detail.items()
         if name not in HIDDEN and value not in (None, "", [])
     ]
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _shown(value: Any, *, worded: bool) -> str:
+    found = value if isinstance(value, list) else [value]
+    return ", ".join(str(VALUES.get(item, item) if worded else item) for item in found)
