@@ -46,6 +46,11 @@ def plug_in_a_key(page: Page) -> None:
     session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
 
 
+def speak(page: Page, portal: Portal, language: str) -> None:
+    """Chooses the language."""
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": portal.url}])
+
+
 def violations(page: Page) -> list[str]:
     """What axe finds, and whether the page is wider than the screen."""
     found = [
@@ -110,8 +115,7 @@ def test_from_a_password_to_an_invited_colleague(portal_of_people: Portal, sign_
 
     # Every page, at a desk and on a phone, in both languages.
     for language, scheme, width in (("en", "light", 1280), ("ja", "dark", 390)):
-        cookie = {"name": "django_language", "value": language, "url": portal_of_people.url}
-        page.context.add_cookies([cookie])  # type: ignore[list-item]
+        speak(page, portal_of_people, language)
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": 900})
         for path in PAGES:
@@ -122,7 +126,7 @@ def test_from_a_password_to_an_invited_colleague(portal_of_people: Portal, sign_
     assert not found
 
     # Signing in again takes the key.
-    page.context.add_cookies([{**cookie, "value": "en"}])  # type: ignore[list-item]
+    speak(page, portal_of_people, "en")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.goto("/account/logout/")
     page.click("main button:text-is('Sign out')")

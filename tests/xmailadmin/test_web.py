@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path, reverse
 
@@ -59,14 +60,14 @@ def test_the_client_is_the_last_that_no_trusted_proxy_has(
 
 
 def seen_by_the_portal(rf: RequestFactory, peer: str) -> Mapping[str, Any]:
-    claims = {
+    claims: dict[str, Any] = {
         "HTTP_X_FORWARDED_FOR": "198.51.100.7",
         "HTTP_X_FORWARDED_PROTO": "https",
         "HTTP_X_FORWARDED_HOST": "evil.example",
         "HTTP_FORWARDED": "for=198.51.100.7",
     }
     request = rf.get("/", REMOTE_ADDR=peer, **claims)
-    TrustedProxiesMiddleware(lambda _: Any)(request)  # type: ignore[arg-type, return-value]
+    TrustedProxiesMiddleware(lambda _: HttpResponse())(request)
     meta: Mapping[str, Any] = request.META
     return meta
 
@@ -185,7 +186,7 @@ def test_cookies_are_kept_from_scripts(client: Client) -> None:
         assert client.cookies[name]["samesite"] == "Lax", name
 
 
-def broken(_request: object) -> None:
+def broken(_request: object) -> HttpResponse:
     raise RuntimeError("a-secret-in-the-message")
 
 
