@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Only python3 (3.11 or later, with venv) and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help bench setup up test check lint quick fmt messages lock clean dev translations
+.PHONY: help bench setup up test check lint quick fmt messages lab lock clean dev translations
 
 PYTHON ?=
 ARGS ?=
@@ -56,6 +56,10 @@ messages: dev ## Bring the translation files up to date with the code (needs get
 
 bench: dev ## Measure against the baselines and write bench/RESULTS.md (use an idle machine)
 	$(BIN)/python -m bench
+
+lab: dev ## Run the mail clients of this machine against every kind of certificate, changing nothing
+	@tests/install-packages.sh
+	$(CHECKS) $(BIN)/python manage.py client_lab --all-cases --dry-run $(ARGS)
 
 lock: dev ## Rebuild the lock files after a change of requirements/*.in
 	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/compile.sh

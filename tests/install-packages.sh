@@ -4,7 +4,7 @@
 # (with CI=true they fail).
 set -eu
 
-# One line a need: a command (looked for in PATH and the directories below) and its package.
+# One line a need: a command (looked for in PATH and the directories below) and its packages.
 needs='chromium chromium
 redis-server redis-server
 postgres postgresql
@@ -12,7 +12,15 @@ sshd openssh-server
 xgettext gettext
 certtool gnutls-bin
 certutil libnss3-tools
-openssl openssl'
+openssl openssl
+curl curl
+swaks swaks libnet-ssleay-perl
+msmtp msmtp
+mpop mpop
+fetchmail fetchmail
+getmail getmail6
+neomutt neomutt
+s-nail s-nail'
 PATH="$PATH:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')"
 
 packages=$(echo "$needs" | while read -r command package; do

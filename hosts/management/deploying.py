@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from certs.judgement import Judgement
 from certs.models import Pair
 from hosts import ledger
 from hosts.models import Deployment, Host, Installation
@@ -37,6 +38,15 @@ class DeployingCommand(PortalCommand):
         if disabled := [name for name in names if by_name[name].disabled]:
             self.fail(f"This host is disabled: {', '.join(disabled)}. Enable it first.")
         return [by_name[name] for name in dict.fromkeys(names)]
+
+    def warn(self, judgement: Judgement | None) -> list[str]:
+        """Returns what mail clients will have trouble with, after saying it on stderr."""
+        concerns = judgement.concerns if judgement is not None else ()
+        warnings = [concern.text for concern in concerns if concern.level != "info"]
+        if not self.json:
+            for warning in warnings:
+                self.stderr.write(f"Warning: {warning}")
+        return warnings
 
     def deploy(
         self, deployment: Deployment, *, no_wait: bool = False, pair: Pair | None = None

@@ -16,6 +16,7 @@ from certs.note_snapshots import judgement_in
 from hosts import deploy, judging, ledger
 from hosts.models import Deployment, Host
 from tests.factories import issued_pair, local_host, pair_spec
+from tests.hosts.commands import made_pair, run
 
 pytestmark = pytest.mark.django_db
 ENGLISH = {"accept-language": "en"}
@@ -137,6 +138,21 @@ class TestInstalling:
         hosts = [Host(address=f"mail{number}.example.jp") for number in range(1000)]
         judgement = judging.judge_spec(pair_spec(), hosts)
         assert judgement.concerns[0].text.endswith("mail9.example.jp, …")
+
+
+class TestCommands:
+    def test_they_warn_and_go_on(self, host: Host) -> None:
+        done = made_pair("mail.dojo.jp", "--install", host.name)
+        assert done.statuses == ["INSTALLED"]
+        (warning,) = done.json["warnings"]
+        assert warning.endswith(LATER)
+        again = run("deploy_pair", str(done.json["pair"]["id"]), host.name)
+        assert again.status == 0
+        assert again.error.count("Warning: ") == 1
+
+    def test_what_has_no_flaw_needs_no_warning(self, host: Host) -> None:
+        done = made_pair("mail.dojo.jp", "--alias", LATER, "--install", host.name)
+        assert done.json["warnings"] == []
 
 
 def test_history_keeps_the_judgement(browser: Client, host: Host) -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 
 from certs.models import Pair
 from hosts.deploy import create_deployment
+from hosts.judging import judge_pair
 from hosts.management.deploying import DeployingCommand
 
 
@@ -43,8 +44,10 @@ class Command(DeployingCommand):
             first = next((host for host in hosts if host.name == options["first"]), None)
             if first is None:
                 self.fail(f"--first {options['first']} is not among the hosts of the deployment.")
+        warnings = self.warn(judge_pair(pair, hosts))
         deployment = create_deployment(
             pair, hosts, by=None, place_only=options["place_only"], first=first,
             stop_after=options["stop_after"],
         )  # fmt: skip
-        return self.deploy(deployment, no_wait=options["no_wait"], pair=pair)
+        result, failed = self.deploy(deployment, no_wait=options["no_wait"], pair=pair)
+        return result | {"warnings": warnings}, failed

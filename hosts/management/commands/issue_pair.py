@@ -12,6 +12,7 @@ from certs.models import Pair
 from certs.problems import explain
 from certs.spec import PairSpec, SpecError
 from hosts.deploy import create_deployment
+from hosts.judging import judge_spec
 from hosts.management.deploying import DeployingCommand
 from hosts.reports import pair_json
 
@@ -55,6 +56,7 @@ class Command(DeployingCommand):
         except SpecError as error:
             self.fail("\n".join(f"{each.field}: {explain(each)}" for each in error.errors))
         hosts = self.hosts(options["install"]) if options["install"] else []
+        warnings = self.warn(judge_spec(spec, hosts))
         with transaction.atomic():
             pair = Pair.objects.request(spec, by=None, memo=options["memo"])
             deployment = create_deployment(pair, hosts, by=None) if hosts else None
@@ -62,8 +64,9 @@ class Command(DeployingCommand):
             self._make(pair)
             self.say(f"#{pair.pk} {pair.common_name} SHA-256 {pair.sha256}")
         if deployment is None:
-            return {"pair": pair_json(pair), "installations": []}, False
-        return self.deploy(deployment, no_wait=options["no_wait"], pair=pair)
+            return {"pair": pair_json(pair), "installations": [], "warnings": warnings}, False
+        result, failed = self.deploy(deployment, no_wait=options["no_wait"], pair=pair)
+        return result | {"warnings": warnings}, failed
 
     def _make(self, pair: Pair) -> None:
         """Makes the pair here, or waits for the worker that was quicker."""
