@@ -32,6 +32,8 @@ __all__ = [
     "next_chunk",
     "put_right",
     "ready",
+    "retry",
+    "retryable",
     "ring",
     "rollback_deployment",
     "rollback_host",
@@ -120,6 +122,38 @@ def rollback_deployment(
         raise NothingToRollBack(refusal)
     again = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=deployment)
     return _save(again, chosen, by)
+
+
+def retryable(deployment: Deployment) -> QuerySet[Installation]:
+    """Returns the rows of a deployment that failed, or never began, and can be tried again.
+
+    A host on which something else was asked for since is left to that.
+    """
+    later = Installation.objects.filter(host=OuterRef("host"), pk__gt=OuterRef("pk"))
+    return deployment.installations.filter(
+        ~Exists(later),
+        Q(pair=None) | Q(pair__status=Pair.Status.ISSUED, pair__state="ok"),
+        status__in=(*Installation.BAD, Status.CANCELLED),
+        host__disabled=False,
+    )
+
+
+def retry(deployment: Deployment, *, by: HttpRequest | User | None) -> Deployment | None:
+    """Returns a new deployment that does the rest of this one, as carefully; None: nothing is left.
+
+    The host that was to go first and failed goes first again.
+    """
+    rows = list(retryable(deployment).select_related("host", "pair").order_by("host_name"))
+    chosen = [(row.host, row.pair) for row in rows if row.host is not None]
+    if not chosen:
+        return None
+    again = Deployment(
+        kind=deployment.kind,
+        pair=deployment.pair,
+        stop_after=deployment.stop_after,
+        rolls_back=deployment.rolls_back,
+    )
+    return _save(again, chosen, by, next((row.host for row in rows if row.wave == 0), None))
 
 
 def undoable(host: Host) -> Installation | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from crispy_forms.layout import HTML, LayoutObject
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from certs.forms import PairForm
 from hosts.choosing import HostChoice
+from hosts.models import Host
 
 __all__ = ["DeploymentForm", "InstallPairForm"]
 
@@ -28,6 +31,12 @@ class DeploymentForm(HostChoice):
     careful = forms.BooleanField(
         label=_("Begin with one host, and go on only if it succeeds there"), required=False
     )
+    first_host = forms.CharField(
+        label=_("The host to begin with"),
+        help_text=_("Its name; leave empty for the first one by name."),
+        required=False,
+        max_length=100,
+    )
     stop_after = forms.IntegerField(
         label=_("Stop after so many failures"),
         help_text=_("Leave empty to try every host, whatever happens on the others."),
@@ -36,6 +45,21 @@ class DeploymentForm(HostChoice):
         max_value=10_000,
         widget=forms.NumberInput(attrs={"class": "form-control", "inputmode": "numeric"}),
     )
+
+    #: The host that goes alone and must succeed before the others begin.
+    first: Host | None = None
+
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean()
+        if self.cleaned_data.get("careful") and not self.errors:
+            self._find_first(self.cleaned_data["first_host"].strip())
+        return data
+
+    def _find_first(self, name: str) -> None:
+        chosen = self.chosen().filter(name=name) if name else self.chosen()
+        self.first = chosen.first()
+        if self.first is None:
+            self.add_error("first_host", _("This is not the name of a host that is chosen above."))
 
 
 class InstallPairForm(PairForm, HostChoice):

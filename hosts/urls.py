@@ -44,6 +44,7 @@ urlpatterns = [
         deployments.deployment_progress,
         name="deployment_progress",
     ),
+    path("deployments/<int:pk>/retry/", deployments.deployment_retry, name="deployment_retry"),
     path(
         "deployments/<int:pk>/rollback/",
         deployments.deployment_rollback,

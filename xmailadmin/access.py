@@ -116,6 +116,7 @@ ACCESS: dict[str, Rule] = {
     "deployment_detail": _SEE,
     "deployment_progress": _SEE,
     "deployment_rollback": _OPERATE,
+    "deployment_retry": _OPERATE,
     "deployment_cancel": _OPERATE,
     "installation_list": _SEE,
     "installation_detail": _SEE,

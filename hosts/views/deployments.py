@@ -77,7 +77,7 @@ def deployment_new(request: HttpRequest, pk: int) -> HttpResponse:
                 hosts,
                 by=request,
                 place_only=bool(form.cleaned_data["place_only"]),
-                first=hosts[0] if form.cleaned_data["careful"] else None,
+                first=form.first,
                 stop_after=form.cleaned_data["stop_after"] or 0,
             )
             return redirect(deployment)
@@ -157,20 +157,19 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
         )
         % {"done": total - left, "total": total},
         "undoable": deployment.finished and undoable.exists(),
-        "again": _again(deployment) if deployment.finished and bad else [],
+        "again": bool(deployment.finished and bad and deploy.retryable(deployment).exists()),
     }
 
 
-def _again(deployment: Deployment) -> list[int]:
-    """Returns the hosts on which the same pair can be tried again."""
-    if deployment.kind == Deployment.Kind.ROLLBACK or deployment.pair is None:
-        return []
-    if not deployment.pair.usable:
-        return []
-    failed = deployment.installations.filter(
-        status__in=(*Installation.BAD, Status.CANCELLED), host__disabled=False
-    )
-    return [pk for pk in failed.order_by("host_name").values_list("host", flat=True)[:PAGE] if pk]
+@require_POST
+def deployment_retry(request: HttpRequest, pk: int) -> HttpResponse:
+    """Tries again on the hosts where this deployment failed or never began, and only there."""
+    deployment = get_object_or_404(_detailed(), pk=pk)
+    again = deploy.retry(deployment, by=request) if deployment.finished else None
+    if again is None:
+        messages.info(request, _("There is no host left on which this could be tried again."))
+        return redirect(deployment)
+    return redirect(again)
 
 
 @require_POST
