@@ -89,6 +89,8 @@ ACCESS: dict[str, Rule] = {
     "host_detail": _SEE,
     "host_add": _OPERATE,
     "host_mailroot_check": _OPERATE,
+    "host_import": _OPERATE,
+    "host_import_template": _OPERATE,
     "host_edit": _OPERATE,
     "host_reenrol": _OPERATE,
     "host_adopt": _OPERATE,

@@ -1,0 +1,129 @@
+"""Registering many hosts from a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_http_methods, require_safe
+
+from hosts import deploy, importing
+from hosts.host_form import EXACT, SecretArea
+from xmailadmin import celery
+
+SHOWN = 200  # rows
+
+
+class UploadForm(forms.Form):
+    """The file."""
+
+    file = forms.FileField(
+        label=gettext_lazy("CSV file"),
+        help_text=gettext_lazy("At most 600 kB, in UTF-8 or Shift_JIS."),
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,text/csv", "class": "form-control"}),
+    )
+
+
+class SecretsForm(forms.Form):
+    """What the portal logs in with on every remote host of the file."""
+
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        required=False,
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    private_key = forms.CharField(
+        label=gettext_lazy("Private SSH key"),
+        required=False,
+        max_length=20_000,
+        widget=SecretArea(attrs={"rows": 3, "class": "mono", **EXACT}),
+    )
+    passphrase = forms.CharField(
+        label=gettext_lazy("Passphrase of the private SSH key"),
+        required=False,
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+@require_http_methods(("GET", "HEAD", "POST"))
+def host_import(request: HttpRequest) -> HttpResponse:
+    """Takes a file, shows what is in it with every problem, and registers all of it or nothing."""
+    if request.method != "POST":
+        return _page(request)
+    confirmed = request.POST.get("text")
+    try:
+        sheet = importing.check(_uploaded(request) if confirmed is None else confirmed)
+    except importing.Unreadable as problem:
+        return _page(request, problem=str(problem))
+    secrets = SecretsForm(request.POST if confirmed is not None else None)
+    if confirmed is not None and sheet.good and secrets.is_valid():
+        try:
+            hosts = importing.save(sheet, secrets.cleaned_data, by=request)
+        except IntegrityError:  # somebody registered one of them in this very moment
+            sheet = importing.check(confirmed)
+        else:
+            ids = [host.pk for host in hosts]
+            for start in range(0, len(ids), deploy.CHUNK):
+                celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + deploy.CHUNK])
+            told = ngettext(
+                "%(count)s host is registered.", "%(count)s hosts are registered.", len(hosts)
+            )
+            messages.success(request, told % {"count": len(hosts)})
+            return redirect("host_list")
+    return _page(request, sheet=sheet, secrets=secrets)
+
+
+def _uploaded(request: HttpRequest) -> str:
+    form = UploadForm(request.POST, request.FILES)
+    if not form.is_valid():
+        raise importing.Unreadable(" ".join(map(str, form.errors["file"])))
+    file = form.cleaned_data["file"]
+    # One byte more than is allowed is enough to see that it is too much.
+    return importing.decode(file.read(importing.MAX_BYTES + 1))
+
+
+def _page(
+    request: HttpRequest,
+    *,
+    sheet: importing.Sheet | None = None,
+    secrets: SecretsForm | None = None,
+    problem: str = "",
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "form": UploadForm(),
+        "problem": problem,
+        "sheet": sheet,
+        "secrets": secrets,
+        "columns": importing.COLUMNS,
+        "most": importing.MAX_ROWS,
+    }
+    if sheet is not None:
+        shown = sorted(sheet.rows, key=lambda row: not row.problems)[:SHOWN]
+        context |= {
+            "rows": sorted(shown, key=lambda row: row.line),
+            "hidden": max(0, len(sheet.rows) - SHOWN),
+            "import_label": ngettext(
+                "Register %(count)s host", "Register %(count)s hosts", len(sheet.rows)
+            )
+            % {"count": len(sheet.rows)},
+        }
+    return render(request, "hosts/host_import.html", context)
+
+
+@require_safe
+def host_import_template(request: HttpRequest) -> HttpResponse:
+    """A file to fill in."""
+    return HttpResponse(
+        importing.template(),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="hosts.csv"'},
+    )
