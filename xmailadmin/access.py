@@ -101,6 +101,18 @@ ACCESS: dict[str, Rule] = {
     "host_disable": _OPERATE,
     "host_diagnose": _OPERATE,
     "host_rollback": _OPERATE,
+    # The page for mail users: what the team does with it, and what everybody with a link sees.
+    "host_reader": _OPERATE,
+    "pair_reader": _OPERATE,
+    "reader_announce": _OPERATE,
+    "reader_renew": _OPERATE,
+    "reader_withdraw": _OPERATE,
+    "reader_page": _PUBLIC,
+    "reader_certificate_pem": _PUBLIC,
+    "reader_certificate_der": _PUBLIC,
+    "reader_profile": _PUBLIC,
+    "reader_autoconfig": _PUBLIC,
+    "reader_qr": _PUBLIC,
     # Pairs.
     "pair_list": _SEE,
     "pair_detail": _SEE,

@@ -57,6 +57,13 @@ ACTIONS: dict[str, str | StrPromise] = {
     "host.mend": _("Mode of a private key mended"),
     "host.mended": _("Mode of a private key said to be mended"),
     "host.import": _("Hosts imported"),
+    # The page for mail users.
+    "reader.on": _("Page for mail users switched on"),
+    "reader.edit": _("Page for mail users changed"),
+    "reader.renew": _("Page for mail users given a new link"),
+    "reader.withdraw": _("Link of the page for mail users withdrawn"),
+    "reader.announce": _("Change announced to mail users"),
+    "reader.unannounce": _("Announcement to mail users taken back"),
     # Pairs.
     "pair.request": _("Pair asked for"),
     "pair.issued": _("Pair made"),
@@ -108,6 +115,8 @@ DETAILS: dict[str, str | StrPromise] = {
     "common_name": _("common name"),
     "sha256": _("fingerprint"),
     "mailroot": _("MailRoot"),
+    "server": _("server name"),
+    "day": _("day"),
     "entries": _("entries"),
     "problems": _("problems"),
 }

@@ -24,7 +24,7 @@ from django.utils.crypto import salted_hmac
 from xmailadmin import audit
 from xmailadmin.models import AuditEntry, User
 
-__all__ = ["FAILURES", "check", "failed", "record_once", "remember_device"]
+__all__ = ["FAILURES", "check", "failed", "network_of", "record_once", "remember_device"]
 
 FAILURES = 5  # of one account from one address, or in one known browser, within WINDOW
 FAILURES_OF_ADDRESS = 20  # whatever the account, within WINDOW
@@ -100,23 +100,23 @@ def _under_attack(request: HttpRequest, user: User | None) -> bool:
     if len([detail for detail in tries if not detail.get("device")]) < FAILURES_OF_ACCOUNT:
         return False
     seen = AuditEntry.objects.filter(action="signin", at__gt=now - LATELY, **_about(user))
-    here = _network(audit.address_of(request))
+    here = network_of(audit.address_of(request))
     known = seen.order_by().values_list("address", flat=True).distinct()
-    return here not in {_network(address) for address in known}
+    return here not in {network_of(address) for address in known}
 
 
 def _recent(request: HttpRequest, *actions: str) -> QuerySet[AuditEntry]:
     """Returns the rows of these actions from the request's address within WINDOW."""
     rows = AuditEntry.objects.filter(action__in=actions, at__gt=timezone.now() - WINDOW)
-    network = _network(audit.address_of(request))
+    network = network_of(audit.address_of(request))
     if network is None or network.version == 4:
         return rows.filter(address=audit.address_of(request))
     # Read and compared here: how a database writes IPv6 addresses is its own affair.
     recent = rows.exclude(address=None).values_list("pk", "address")
-    return rows.filter(pk__in=[pk for pk, address in recent if _network(address) == network])
+    return rows.filter(pk__in=[pk for pk, address in recent if network_of(address) == network])
 
 
-def _network(address: str | None) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def network_of(address: str | None) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """Returns what one subscriber has: an IPv4 address, or a /64 of IPv6."""
     if not address:
         return None

@@ -171,8 +171,17 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "xmailadmin_cache",
         "OPTIONS": {"MAX_ENTRIES": 10_000},
-    }
+    },
+    # Counts of what anybody may ask for: in memory, so that strangers never write to the database.
+    # Each web process counts for itself.
+    "addresses": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "addresses",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
 }
+# How often the page for mail users and its files may be asked for from one address.
+READER_REQUESTS_A_MINUTE = env.int("XMAILADMIN_READER_REQUESTS_A_MINUTE", default=120)
 
 # --- Celery -------------------------------------------------------------------------------------
 CELERY_BROKER_URL = home.from_environment("CELERY_BROKER_URL", "memory://localhost//")

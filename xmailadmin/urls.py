@@ -8,6 +8,7 @@ handler500 = "xmailadmin.views.failure.server_error"
 
 urlpatterns = [
     path("", include("hosts.urls")),
+    path("", include("hosts.urls_reader")),
     path("", include("certs.urls")),
     path("", include("xmailadmin.urls_people")),
     path("account/", include("xmailadmin.urls_account")),

@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from certs.models import ClientNote, ClientReport
 from hosts import deploy
-from hosts.models import Deployment, Host, Installation
+from hosts.models import Deployment, Host, Installation, ReaderPage
 from tests.factories import issued_pair, local_host
 from tests.people import person
 
@@ -71,6 +71,8 @@ def furnish(directory: Path) -> World:
     installation = Installation.objects.get(deployment=deployment)
     report = ClientReport.objects.create(client="Thunderbird", os="Windows", worked=True)
     other = person("viewer", username="other")
+    reader = ReaderPage(host=host, server_name="mail.dojo.jp", mail_domain="dojo.jp")
+    reader.save()
     key = Authenticator(user=other, type="webauthn", data={"name": "blue", "credential": {}})
     key.save()
     return World(
@@ -81,6 +83,7 @@ def furnish(directory: Path) -> World:
             "installation": installation,
             "note": ClientNote.objects.all()[0],
             "report": report,
+            "reader": reader,
             "person": other,
             "mfa": key,
         }
