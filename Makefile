@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Only python3 (3.11 or later, with venv) and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help bench setup up test check lint quick fmt messages lab lock clean dev translations
+.PHONY: help bench setup up test faults check lint quick fmt messages lab lock clean dev translations
 
 PYTHON ?=
 ARGS ?=
@@ -32,6 +32,11 @@ test: ## Install what the tests need, then run them all; ARGS="-k word" picks so
 	@tests/install-packages.sh
 	@$(MAKE) --no-print-directory dev
 	$(BIN)/python -m pytest --numprocesses=2 $(ARGS)
+
+faults: ## Kill and freeze parts of the portal again and again (hours); ARGS="-k broker" picks some
+	@tests/install-packages.sh
+	@$(MAKE) --no-print-directory dev
+	$(BIN)/python -m pytest -m faults --durations=20 -v $(ARGS)
 
 check: lint test ## Everything that must hold before a change is taken: lint, then test
 

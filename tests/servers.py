@@ -136,9 +136,35 @@ def redis_server(directory: Path, port: int | None = None) -> Iterator[str]:
         yield url
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A PostgreSQL cluster on disk, how its server is started, and where it then answers."""
+
+    command: Sequence[str]
+    log: Path
+    user: str | None
+    address: str  # user:password@host:port
+
+    def url(self, database: str) -> str:
+        return f"postgres://{self.address}/{database}"
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def create_database(self, name: str) -> str:
+        """Makes an empty database and returns its URL."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Runs a new PostgreSQL cluster, and yields the URL of an empty database in it.
+def postgres_cluster() -> Iterator[Cluster]:
+    """Makes a new PostgreSQL cluster, which the caller starts, and removes it at the end.
 
     PostgreSQL refuses to run as root; there it runs as the user that its package made.
     """
@@ -182,22 +208,26 @@ def postgres_server() -> Iterator[str]:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         address = f"xmailadmin:{password}@127.0.0.1:{port}"
-
-        def ready() -> bool:
-            try:
-                psycopg.connect(f"postgresql://{address}/postgres").close()
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
-        log = directory / "postgres.log"
-        with running(command, log, ready, user=user, number=signal.SIGINT):
-            with psycopg.connect(f"postgresql://{address}/postgres", autocommit=True) as admin:
-                admin.execute("CREATE DATABASE xmailadmin")
-            yield f"postgres://{address}/xmailadmin"
+        yield Cluster(command, directory / "postgres.log", user, address)
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Runs a new PostgreSQL cluster, and yields the URL of an empty database in it."""
+    # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
+    with (
+        postgres_cluster() as cluster,
+        running(
+            cluster.command,
+            cluster.log,
+            cluster.answers,
+            user=cluster.user,
+            number=signal.SIGINT,
+        ),
+    ):
+        yield cluster.create_database("xmailadmin")
 
 
 @dataclass(frozen=True)

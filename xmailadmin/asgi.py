@@ -4,7 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from xmailadmin.database import limit_waits
+from xmailadmin.postgresql.connection import limit_waits
 from xmailadmin.uploads import Bounded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")

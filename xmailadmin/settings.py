@@ -11,7 +11,7 @@ import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from xmailadmin import home, logs, oidc_settings
 
@@ -159,8 +159,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    from xmailadmin.database import OPTIONS
+    from xmailadmin.postgresql.connection import OPTIONS
 
+    DATABASES["default"]["ENGINE"] = "xmailadmin.postgresql"
     DATABASES["default"]["OPTIONS"] = OPTIONS
     # A connection that a restart of the server has broken is replaced, not tried.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -205,8 +206,12 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 4
 # A worker takes from each queue in turn, so that a diagnosis of every host delays no deployment.
-CELERY_TASK_QUEUES = [Queue("quick"), Queue("hosts"), Queue("diagnosis")]
-CELERY_TASK_DEFAULT_QUEUE = "quick"
+CELERY_TASK_QUEUES = [
+    Queue(name, Exchange("xmailadmin"), routing_key=name)
+    for name in ("quick", "hosts", "diagnosis")
+]
+CELERY_TASK_DEFAULT_EXCHANGE = "xmailadmin"
+CELERY_TASK_DEFAULT_QUEUE = CELERY_TASK_DEFAULT_ROUTING_KEY = "quick"
 CELERY_TASK_ROUTES = {
     "hosts.tasks.install_hosts": {"queue": "hosts"},
     "hosts.tasks.diagnose_*": {"queue": "diagnosis"},
