@@ -25,7 +25,7 @@ __all__ = ["_master_key", "host", "pair", "users_page"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 
-# Apple's reference, github.com/apple/device-management, release of 2026: mdm/profiles/*.yaml.
+# Apple's reference, github.com/apple/device-management, mdm/profiles/*.yaml, read at 0a4527c.
 # key: (type, required, the values that the reference lists or None). Only keys that may be used in
 # a profile that a person installs by hand, and that mean anything without a device management.
 Keys = dict[str, tuple[type, bool, tuple[object, ...] | None]]
