@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = [
     "/", "/guide/", "/hosts/", "/hosts/add/", "/hosts/1/", "/hosts/1/edit/", "/hosts/1/delete/",
-    "/hosts/1/rollback/", "/diagnosis/", "/pairs/", "/pairs/new/", "/pairs/1/", "/pairs/1/text/",
+    "/hosts/1/rollback/", "/hosts/import/", "/diagnosis/", "/matrix/", "/pairs/", "/pairs/new/", "/pairs/1/", "/pairs/1/text/",
     "/pairs/1/install/", "/deployments/", "/deployments/1/", "/deployments/1/rollback/",
     "/history/", "/history/1/", "/clients/", "/clients/thunderbird/", "/account/",
     "/account/password/", "/account/logout/", "/no-such-page/",
