@@ -157,7 +157,8 @@ ACCESS: dict[str, Rule] = {
     "account_signup": _PUBLIC,
     "account_reauthenticate": _OWN,
     "account_change_password": _OWN,
-    "account_set_password": _OWN,
+    # For whoever has none, and so cannot be asked for it: only a second factor protects this.
+    "account_set_password": Rule(SIGNED_IN, guarded=True, guard_seeing=True),
     "access_link": _PUBLIC,
     "choose_password": _PUBLIC,
     "session_list": _OWN,

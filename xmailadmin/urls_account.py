@@ -4,6 +4,7 @@ allauth's own list has pages for self-made accounts and e-mail, which this porta
 """
 
 from allauth.account import views as account
+from allauth.account.decorators import reauthentication_required
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.mfa.totp import views as totp
@@ -13,6 +14,8 @@ from allauth.socialaccount.providers.openid_connect import views as openid_conne
 from django.urls import path
 
 from xmailadmin.views import account as own
+
+confirmed = reauthentication_required(app="allauth.socialaccount")
 
 urlpatterns = [
     path("", own.account, name="account"),
@@ -56,7 +59,7 @@ urlpatterns = [
         name="mfa_download_recovery_codes",
     ),
     # Single sign-on; without a provider in the environment these find nothing.
-    path("sso/", social.connections, name="socialaccount_connections"),
+    path("sso/", confirmed(social.connections), name="socialaccount_connections"),
     path("sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("sso/error/", social.login_error, name="socialaccount_login_error"),
     path("sso/signup/", social.signup, name="socialaccount_signup"),

@@ -311,6 +311,20 @@ def test_the_password_is_changed_only_with_the_old_one(hanako: User) -> None:
     assert AuditEntry.objects.filter(action="password.changed", actor=hanako).exists()
 
 
+def test_whoever_has_no_password_sets_one_only_with_a_second_factor(hanako: User) -> None:
+    hanako.set_unusable_password()
+    hanako.save()
+    address = reverse("account_set_password")
+    new = {"password1": "another-long-password", "password2": "another-long-password"}
+    response = people.signed_in(hanako).post(address, new)
+    assert response.headers["Location"].startswith(reverse("second_factor_needed"))
+    hanako.refresh_from_db()
+    assert not hanako.has_usable_password()
+    people.signed_in(hanako, confirmed=True).post(address, new)
+    hanako.refresh_from_db()
+    assert hanako.check_password("another-long-password")
+
+
 def test_a_disabled_account_is_told_so_and_recorded(hanako: User) -> None:
     User.objects.update(is_active=False)
     response = Client().post(LOGIN, {"login": "hanako", "password": people.PASSWORD}, follow=True)

@@ -174,6 +174,11 @@ def test_an_answer_to_somebody_elses_question_is_refused(provider: Provider) -> 
 def test_a_signed_in_person_connects_and_disconnects(provider: Provider, taro: User) -> None:
     provider.person = claims("1", "private@example.com")
     browser = people.signed_in(taro)
+    asked = browser.get(reverse("socialaccount_connections"))
+    assert asked.headers["Location"].startswith(reverse("account_reauthenticate"))
+    assert sign_in(browser, f"{START}?process=connect").status_code == 302
+    assert not SocialAccount.objects.exists()
+    browser = people.signed_in(taro)
     browser.post(reverse("account_reauthenticate"), {"password": people.PASSWORD})
     page = browser.get(reverse("socialaccount_connections")).content.decode()
     assert "Connect Dojo" in page

@@ -1,0 +1,68 @@
+"""The audit on both databases, written by several processes at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.portal import CHECKOUT, Portal
+
+PROCESSES, THREADS, ROWS = 2, 4, 10
+WRITE = f"""
+from threading import Thread
+from django.db import connection
+from xmailadmin import audit
+
+def write():
+    for number in range({ROWS}):
+        audit.record(None, "host.edit", None, fields=[str(number)])
+    connection.close()
+
+threads = [Thread(target=write) for _ in range({THREADS})]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+TAMPER = """
+from django.db import DatabaseError, connection
+from xmailadmin import audit
+from xmailadmin.models import AuditEntry
+
+for statement in ("UPDATE xmailadmin_auditentry SET action = 'x'",
+                  "DELETE FROM xmailadmin_auditentry"):
+    try:
+        connection.cursor().execute(statement)
+    except DatabaseError as error:
+        print("only ever added" in str(error))
+print(len(list(audit.verify())), AuditEntry.objects.count())
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def portal(request: pytest.FixtureRequest, tmp_path: Path) -> Portal:
+    portal = Portal(tmp_path / "portal")
+    if request.param == "postgresql":
+        portal.extra_environment = {"DATABASE_URL": request.getfixturevalue("postgres_server")}
+    return portal
+
+
+def shell(portal: Portal, script: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(CHECKOUT / "manage.py"), "shell", "--verbosity=0", "-c", script]
+    return subprocess.Popen(
+        command, env=portal.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_the_chain_holds_and_the_database_guards_it(portal: Portal) -> None:
+    before = portal.manage_json("verify_audit")
+    assert before["problems"] == []
+    writers = [shell(portal, WRITE) for _ in range(PROCESSES)]
+    for writer in writers:
+        out, err = writer.communicate(timeout=120)
+        assert writer.returncode == 0, out + err
+    out, err = shell(portal, TAMPER).communicate(timeout=120)
+    entries = before["entries"] + PROCESSES * THREADS * ROWS
+    assert out.splitlines() == ["True", "True", f"0 {entries}"], err
