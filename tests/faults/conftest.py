@@ -1,0 +1,100 @@
+"""Counts every run of every fault, and tells them in one line a fault."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.faults.world import LEASE_S, REAL_LEASE_S, World, make_world
+from tests.servers import SSHServer
+
+pytest.importorskip("fcntl")
+
+
+@dataclass
+class Count:
+    """How often a fault was injected, how often all was well, how long the longest took."""
+
+    runs: int = 0
+    passed: int = 0
+    worst_s: float = 0.0
+
+
+@dataclass
+class Tally:
+    """The runs of one test."""
+
+    counts: dict[str, Count]
+    failures: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def run(self, fault: str, case: str = "") -> Iterator[Count]:
+        """One run; what fails in it is told at the end, after the other runs."""
+        count = self.counts.setdefault(fault, Count())
+        count.runs += 1
+        try:
+            yield count
+        except AssertionError as error:
+            self.failures.append(f"{fault}, {case}: {error}")
+        else:
+            count.passed += 1
+
+    def recovered(self, count: Count, seconds: float, lease_s: float = LEASE_S) -> None:
+        """Note how long it took till all was well, as it would be with the portal's lease."""
+        seconds += REAL_LEASE_S - lease_s if lease_s else 0
+        count.worst_s = max(count.worst_s, seconds)
+        assert seconds <= 60, f"recovered only after {seconds:.0f} s"
+
+
+_COUNTS: dict[str, Count] = {}
+
+
+@pytest.fixture
+def tally() -> Iterator[Tally]:
+    tally = Tally(_COUNTS)
+    yield tally
+    if tally.failures:
+        pytest.fail("\n\n".join(tally.failures[:10]), pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _COUNTS:
+        return
+    terminalreporter.section("faults")
+    for fault, count in sorted(_COUNTS.items()):
+        worst = f"worst {count.worst_s:5.1f} s" if count.worst_s else ""
+        terminalreporter.line(
+            f"{fault:<62} {count.runs:4} runs {count.passed:4} passed  {worst}".rstrip()
+        )
+
+
+@pytest.fixture(params=["sample", pytest.param("all", marks=pytest.mark.faults)])
+def everything(request: pytest.FixtureRequest) -> bool:
+    """Whether to make all runs that the fault list asks for, or a sample of them."""
+    return request.param == "all"
+
+
+def hosts_a_run(everything: bool) -> int:
+    """How many hosts a run has: enough that each step is under way somewhere when it ends."""
+    return int(os.environ.get("FAULT_HOSTS", "100")) if everything else 6
+
+
+@pytest.fixture(params=["local", "sftp", "ctrl"])
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, everything: bool
+) -> Iterator[World]:
+    ssh: SSHServer | None = None
+    if request.param == "sftp":
+        ssh = request.getfixturevalue("ssh_server")
+    with make_world(tmp_path / "world", request.param, hosts_a_run(everything), ssh) as world:
+        yield world
+
+
+def stopwatch() -> float:
+    return time.monotonic()
