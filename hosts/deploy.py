@@ -179,7 +179,7 @@ def put_right(overtaken: Installation) -> Deployment | None:
     """Returns a new deployment of what the host must hold by the history, if that is known.
 
     A worker that stood still until another one took `overtaken` over may have written to the host
-    when it went on. Where nothing is amiss the new deployment leaves the host unchanged.
+    when it went on: the new deployment takes over from it as from one that was interrupted.
     """
     rows = Installation.objects.filter(host=overtaken.host_id, host__isnull=False)
     rows = rows.exclude(deployment__kind=Deployment.Kind.PLACE).exclude(status=Status.CANCELLED)
@@ -193,7 +193,10 @@ def put_right(overtaken: Installation) -> Deployment | None:
         assert row.host is not None  # noqa: S101  filtered above
         logger.warning("What %s holds is put right after two workers met there", row.host)
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
-        return _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
+        with transaction.atomic():
+            again = _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
+            again.installations.update(adopted=True, previous_pair=overtaken.pair)
+        return again
     return None
 
 

@@ -102,7 +102,11 @@ class LocalTransport(Transport):
         staged = [(stage_name(check_path(file.path), token), file) for file in files]
         await _in_thread(self._undone_on_error, self._stage_all, staged)
         if ready is not None:
-            await ready()
+            try:
+                await ready()
+            except Exception:
+                await _in_thread(self._unstage, staged)
+                raise
         await _in_thread(self._undone_on_error, self._switch_all, staged)
 
     async def remove(self, paths: Iterable[str]) -> None:
@@ -219,10 +223,13 @@ class LocalTransport(Transport):
         try:
             work(staged)
         except TransportError:
-            for staging, _ in staged:
-                with suppress(OSError, TransportError):
-                    self._unlink(staging)
+            self._unstage(staged)
             raise
+
+    def _unstage(self, staged: Staged) -> None:
+        for staging, _ in staged:
+            with suppress(OSError, TransportError):
+                self._unlink(staging)
 
     def _stage_all(self, staged: Staged) -> None:
         owner = self._prepare_sslconf()

@@ -132,9 +132,8 @@ class SFTPTransport(Transport):
         await self._prepare_sslconf()
         async with self._undone_on_error(staged):
             await _all(self._stage(file, staging) for staging, file in staged)
-        if ready is not None:
-            await ready()
-        async with self._undone_on_error(staged):
+            if ready is not None:
+                await ready()
             try:
                 # Sent together, so that the server renames one right after the other.
                 await _all(self._replace(staging, file.path) for staging, file in staged)
@@ -257,7 +256,7 @@ class SFTPTransport(Transport):
     async def _undone_on_error(self, staged: Sequence[tuple[str, File]]) -> AsyncIterator[None]:
         try:
             yield
-        except TransportError:
+        except Exception:
             with suppress(TransportError):
                 await self.remove(staging for staging, _ in staged)
             raise

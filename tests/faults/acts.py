@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from certs.models import Pair, lease
 from certs.spec import PairSpec
 from hosts import deploy, ledger
@@ -103,6 +105,14 @@ def deliver(ids: Sequence[int], times: int) -> None:
         ledger.run(ids)
 
 
+def work_in_time(shift_s: float) -> float:
+    """Be a worker whose clock is wrong by so many seconds."""
+    right, now = time.time, timezone.now
+    time.time = lambda: right() + shift_s
+    timezone.now = lambda: now() + timedelta(seconds=shift_s)  # type: ignore[assignment]
+    return work()
+
+
 def work_until_stopped() -> None:
     """Be a worker that obeys SIGTERM as the portal does."""
     signal.signal(signal.SIGTERM, lambda *_: ledger.stop())
@@ -131,6 +141,8 @@ def state(deployment: int) -> list[Json]:
             "params": (row.message or {}).get("params", {}),
             "notes": [note["code"] for note in row.notes],
             "steps": [step["step"] for step in row.steps],
+            "started": row.started_at.isoformat() if row.started_at else "",
+            "finished": row.finished_at.isoformat() if row.finished_at else "",
             "took_s": _seconds(row),
             "pair": _files(row.pair),
             "previous": _files(row.previous_pair),

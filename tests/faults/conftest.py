@@ -47,7 +47,8 @@ class Tally:
 
     def recovered(self, count: Count, seconds: float, lease_s: float = LEASE_S) -> None:
         """Note how long it took till all was well, as it would be with the portal's lease."""
-        seconds += REAL_LEASE_S - lease_s if lease_s else 0
+        if lease_s and seconds > lease_s / 2:  # a lease had to run out
+            seconds += REAL_LEASE_S - lease_s
         count.worst_s = max(count.worst_s, seconds)
         assert seconds <= 60, f"recovered only after {seconds:.0f} s"
 
@@ -86,9 +87,7 @@ def hosts_a_run(everything: bool) -> int:
 
 
 @pytest.fixture(params=["local", "sftp", "ctrl"])
-def world(
-    request: pytest.FixtureRequest, tmp_path: Path, everything: bool
-) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path, everything: bool) -> Iterator[World]:
     ssh: SSHServer | None = None
     if request.param == "sftp":
         ssh = request.getfixturevalue("ssh_server")

@@ -5,8 +5,10 @@ The product knows nothing of this: the functions at the seven boundaries are wra
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from hosts.transports import local as local_module
 BOUNDARIES = ("claim", "adopt", "stage", "switch", "read back", "verify", "record")
 POINTS = tuple(f"{when} {what}" for what in BOUNDARIES for when in ("before", "after"))
 AMID = "amid switch"
+_recording = threading.RLock()
 
 
 @dataclass
@@ -42,7 +45,12 @@ class Trap:
         if self.do == "pause":
             time.sleep(self.seconds)
         else:
-            os.kill(os.getpid(), signal.SIGKILL if self.do == "kill" else signal.SIGSTOP)
+            self._end(signal.SIGKILL if self.do == "kill" else signal.SIGSTOP)
+
+    def _end(self, number: int) -> None:
+        # Whoever is stopped inside a transaction of SQLite's stops every other writer too.
+        with _recording if number == signal.SIGSTOP else contextlib.nullcontext():
+            os.kill(os.getpid(), number)
 
 
 def set_trap(trap: Trap) -> None:
@@ -74,7 +82,8 @@ def set_trap(trap: Trap) -> None:
         done = [entry for entry in batch if entry.what == "done"]
         for _ in done:
             trap.at("before record")
-        record_batch(self, batch, **options)
+        with _recording:
+            record_batch(self, batch, **options)
         for _ in done:
             trap.at("after record")
 
@@ -149,7 +158,6 @@ def _between_files(trap: Trap) -> None:
 
     SFTPTransport._replace = _sftp_replace  # type: ignore[method-assign]
     CtrlTransport._write = _ctrl_write  # type: ignore[method-assign]
-
 
 
 __all__ = ["AMID", "BOUNDARIES", "POINTS", "Trap", "set_trap"]
