@@ -96,7 +96,7 @@ class SFTPTransport(Transport):
         data = bytearray()
         async with self._on(path):
             try:
-                async with self._sftp.open(self._at(path), "rb", encoding=None) as file:
+                async with self._open(self._at(path), asyncssh.FXF_READ) as file:
                     while True:
                         block = await file.read(BLOCK, len(data))
                         data += block  # type: ignore[arg-type]  # bytes, being opened so
@@ -193,7 +193,7 @@ class SFTPTransport(Transport):
             flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
             wanted = PRIVATE if file.private else PUBLIC
             mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
-            async with self._sftp.open(path, flags, mode, None) as stream:
+            async with self._open(path, flags, mode) as stream:
                 if self.sets_mode:
                     made = await stream.stat()
                     regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
@@ -205,6 +205,21 @@ class SFTPTransport(Transport):
                     await stream.write(file.data[start : start + BLOCK], start)
                 with suppress(asyncssh.SFTPOpUnsupported):
                     await stream.fsync()
+
+    @asynccontextmanager
+    async def _open(
+        self, path: str, flags: int, mode: SFTPAttrs | None = None
+    ) -> AsyncIterator[asyncssh.SFTPClientFile]:
+        """A file of the host; a host that has fallen silent is not waited for to close it."""
+        stream = await self._sftp.open(path, flags, mode or SFTPAttrs(), None)
+        try:
+            yield stream
+        except BaseException:
+            with suppress(TimeoutError, OSError, asyncssh.Error):
+                async with asyncio.timeout(ssh.CLOSE_TIMEOUT_S):
+                    await stream.close()
+            raise
+        await stream.close()
 
     async def _give(self, path: str, made: SFTPAttrs, owner: SFTPAttrs, name: str) -> None:
         """Give a new file to the owner and group of the one it replaces."""

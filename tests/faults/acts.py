@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from certs.models import Pair, lease
 from certs.spec import PairSpec
-from hosts import deploy, ledger
-from hosts.models import Deployment, Host, Installation
+from hosts import addresses, deploy, fan_out, ledger
+from hosts.models import Deployment, Diagnosis, Host, Installation
 from xmailadmin import prepare as portal
 
 Json = dict[str, Any]
@@ -86,8 +86,13 @@ def roll_back(deployment: int) -> int | str:
         return refused.message.code
 
 
-def work(within_s: float = 120, beat_s: float = 0.1) -> float:
-    """Be a worker with its ticker until nothing is left to do; returns after how many seconds."""
+def work(within_s: float = 120, beat_s: float = 0.1, strict: bool = False) -> float:
+    """Be a worker with its ticker until nothing is left to do; returns after how many seconds.
+
+    `strict` has CTRL treat 127.0.0.1 like any other address, over which no key goes in clear.
+    """
+    if strict:
+        addresses.is_loopback = lambda ip: False
     began = time.monotonic()
     while Installation.objects.filter(status__in=Installation.UNFINISHED).exists():
         if time.monotonic() - began > within_s:
@@ -109,14 +114,14 @@ def work_in_time(shift_s: float) -> float:
     """Be a worker whose clock is wrong by so many seconds."""
     right, now = time.time, timezone.now
     time.time = lambda: right() + shift_s
-    timezone.now = lambda: now() + timedelta(seconds=shift_s)  # type: ignore[assignment]
+    timezone.now = lambda: now() + timedelta(seconds=shift_s)
     return work()
 
 
 def work_until_stopped() -> None:
     """Be a worker that obeys SIGTERM as the portal does."""
     signal.signal(signal.SIGTERM, lambda *_: ledger.stop())
-    while not ledger.stopping.is_set():
+    while not fan_out.stopping.is_set():
         ledger.run_next()
         time.sleep(0.05)
 
@@ -160,6 +165,13 @@ def latest(host: int) -> Json:
     assert row is not None
     (found,) = [each for each in state(row.deployment_id) if each["id"] == row.pk]
     return found | {"deployment": row.deployment_id}
+
+
+def diagnose(host: int) -> list[str]:
+    """The codes of what a diagnosis finds."""
+    Diagnosis.objects.take(Host.objects.filter(pk=host))
+    found = Diagnosis.objects.filter(host=host).latest("pk")
+    return [finding["code"] for finding in found.findings]
 
 
 def unfinished() -> int:

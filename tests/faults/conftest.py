@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(params=["sample", pytest.param("all", marks=pytest.mark.faults)])
 def everything(request: pytest.FixtureRequest) -> bool:
     """Whether to make all runs that the fault list asks for, or a sample of them."""
-    return request.param == "all"
+    return bool(request.param == "all")
 
 
 def hosts_a_run(everything: bool) -> int:
@@ -93,7 +92,3 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, everything: bool) -> I
         ssh = request.getfixturevalue("ssh_server")
     with make_world(tmp_path / "world", request.param, hosts_a_run(everything), ssh) as world:
         yield world
-
-
-def stopwatch() -> float:
-    return time.monotonic()

@@ -6,23 +6,39 @@ The product knows nothing of this: the functions at the seven boundaries are wra
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hosts import fan_out, ledger, proof
 from hosts.install import _Run as Install
-from hosts.transports import REGISTRY, CtrlTransport, SFTPTransport
-from hosts.transports import local as local_module
+from hosts.messages import Message
+from hosts.transports import REGISTRY, CtrlTransport, SFTPTransport, TransportError
 
 BOUNDARIES = ("claim", "adopt", "stage", "switch", "read back", "verify", "record")
 POINTS = tuple(f"{when} {what}" for what in BOUNDARIES for when in ("before", "after"))
 AMID = "amid switch"
 _recording = threading.RLock()
+#: The error of the operating system, and what a person is told.
+REFUSALS = {
+    "EACCES": "transport.denied",
+    "EDQUOT": "transport.quota",
+    "ENOSPC": "transport.disk_full",
+    "EROFS": "transport.read_only",
+}
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "short": lambda data: data[:-1],
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "crlf": lambda data: data.replace(b"\n", b"\r\n"),
+    "changed": lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:],
+}
 
 
 @dataclass
@@ -31,7 +47,9 @@ class Trap:
 
     point: str
     number: int = 1
-    do: str = "kill"  # or "stop" (until somebody sends SIGCONT), or "pause" for so many seconds
+    #: or "stop" (until somebody sends SIGCONT), "pause" for so many seconds, one of REFUSALS (so
+    #: many times, in the midst of the switch) or of DAMAGES (before the files are read back).
+    do: str = "kill"
     seconds: float = 0.0
     passed: int = 0
 
@@ -40,12 +58,17 @@ class Trap:
         if point != self.point:
             return
         self.passed += 1
-        if self.passed != self.number:
+        if self.passed != self.number or self.do in REFUSALS or self.do in DAMAGES:
             return
         if self.do == "pause":
             time.sleep(self.seconds)
         else:
             self._end(signal.SIGKILL if self.do == "kill" else signal.SIGSTOP)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it still refuses."""
+        return bool(self.do in REFUSALS and self.passed <= self.number)
 
     def _end(self, number: int) -> None:
         # Whoever is stopped inside a transaction of SQLite's stops every other writer too.
@@ -62,10 +85,14 @@ def set_trap(trap: Trap) -> None:
         _around_replacing(kind, trap)
     _between_files(trap)
 
-    prove, step = Install._prove, fan_out.Journal.step
+    install: Any = Install
+    journal: Any = fan_out.Journal
+    prove, step = install._prove, journal.step
 
     async def _prove(self: Any, **options: Any) -> Any:
         trap.at("before read back")
+        if trap.do in DAMAGES and trap.passed <= trap.number:
+            damage(Path(self.transport.target.mailroot), trap.do)
         return await prove(self, **options)
 
     async def _step(self: Any, name: str, message: Any) -> None:
@@ -73,10 +100,9 @@ def set_trap(trap: Trap) -> None:
             trap.at("after read back")
         await step(self, name, message)
 
-    Install._prove = _prove  # type: ignore[method-assign]
-    fan_out.Journal.step = _step  # type: ignore[method-assign]
-
-    record_batch = ledger._Run._record_batch
+    install._prove, journal.step = _prove, _step
+    run: Any = ledger._Run
+    record_batch = run._record_batch
 
     def _record_batch(self: Any, batch: Any, **options: Any) -> None:
         done = [entry for entry in batch if entry.what == "done"]
@@ -87,7 +113,7 @@ def set_trap(trap: Trap) -> None:
         for _ in done:
             trap.at("after record")
 
-    ledger._Run._record_batch = _record_batch  # type: ignore[method-assign]
+    run._record_batch = _record_batch
 
 
 def _around(owner: Any, name: str, trap: Trap, what: str) -> None:
@@ -121,7 +147,8 @@ def _around_replacing(kind: Any, trap: Trap) -> None:
         self: Any, files: Any, token: str, *, ready: Callable[[], Any] | None = None
     ) -> None:
         if ready is None:
-            return await replace_all(self, files, token)
+            await replace_all(self, files, token)
+            return
 
         async def when_staged() -> None:
             trap.at("after stage")
@@ -137,27 +164,41 @@ def _around_replacing(kind: Any, trap: Trap) -> None:
 
 def _between_files(trap: Trap) -> None:
     """The moment when the key is the new one and the certificate is not."""
-    replace = os.replace
+    system: Any = os
+    sftp: Any = SFTPTransport
+    ctrl: Any = CtrlTransport
+    replace, sftp_replace, ctrl_write = system.replace, sftp._replace, ctrl._write
 
     def _replace(source: Any, target: Any, **options: Any) -> None:
         if str(target).endswith("server.cert"):
             trap.at(AMID)
+            if trap.refuses:
+                raise OSError(getattr(errno, trap.do), "refused on purpose")
         replace(source, target, **options)
 
-    local_module.os.replace = _replace
-    sftp_replace, ctrl_write = SFTPTransport._replace, CtrlTransport._write
-
     async def _sftp_replace(self: Any, staging: str, path: str) -> None:
+        if path.endswith("server.cert") and trap.refuses:
+            trap.at(AMID)
+            raise TransportError(Message(REFUSALS[trap.do], {"path": path}), permanent=True)
         await sftp_replace(self, staging, path)
         trap.at(AMID)
 
     async def _ctrl_write(self: Any, path: str, data: bytes, **options: Any) -> bool:
         if path.endswith("server.cert"):
             trap.at(AMID)
-        return await ctrl_write(self, path, data, **options)
+        return bool(await ctrl_write(self, path, data, **options))
 
-    SFTPTransport._replace = _sftp_replace  # type: ignore[method-assign]
-    CtrlTransport._write = _ctrl_write  # type: ignore[method-assign]
+    system.replace, sftp._replace, ctrl._write = _replace, _sftp_replace, _ctrl_write
+
+
+def damage(mailroot: Path, how: str) -> None:
+    """What another program, or a bad disk, does to the files just written."""
+    for name in ("server.key", "server.cert"):
+        path = mailroot / name
+        data = path.read_bytes()
+        mode = path.stat().st_mode
+        path.write_bytes(DAMAGES[how](data))
+        path.chmod(mode)
 
 
 __all__ = ["AMID", "BOUNDARIES", "POINTS", "Trap", "set_trap"]
