@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models, transaction
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Pair"]
 
 MOST_ATTEMPTS = 3  # a pair that killed its worker this often is given up
+# What making a pair fills in.
+MADE = (
+    "certificate", "key_sealed", "content_sha256", "state", "common_name", "names", "sha256",
+    "key_label", "not_before", "not_after",
+)  # fmt: skip
 
 
 class PairManager(models.Manager["Pair"]):
@@ -168,31 +173,19 @@ class Pair(Queued):
         ):
             return False
         self.refresh_from_db()
-        done: dict[str, Any]
-        if self.attempts > MOST_ATTEMPTS:
-            done = {"status": self.Status.FAILED, "failure": "attempts"}
-        else:
-            issued = issue(PairSpec.from_json(self.spec), timezone.now())
-            self.keep(issued.key_pem, issued.certificate_pem)
-            done = {
-                name: getattr(self, name)
-                for name in (
-                    "certificate",
-                    "key_sealed",
-                    "content_sha256",
-                    "state",
-                    "common_name",
-                    "names",
-                    "sha256",
-                    "key_label",
-                    "not_before",
-                    "not_after",
-                )
-            } | {"status": self.Status.ISSUED}
+        gave_up = self.attempts > MOST_ATTEMPTS
+        issued = None if gave_up else issue(PairSpec.from_json(self.spec), timezone.now())
         with transaction.atomic():
-            ours = rows.filter(token=token).update(**done, token="", lease_until=None)
-            if not ours:
+            # Sealed only when the row is locked: a rotation of the master key waits for that.
+            if not rows.filter(token=token).select_for_update().exists():
                 return False
+            if issued is None:
+                done = {"status": self.Status.FAILED, "failure": "attempts"}
+            else:
+                self.keep(issued.key_pem, issued.certificate_pem)
+                done = {name: getattr(self, name) for name in MADE}
+                done["status"] = self.Status.ISSUED
+            rows.filter(token=token).update(**done, token="", lease_until=None)
             self.refresh_from_db()
             audit.record(None, f"pair.{self.status.lower()}", self)
             transaction.on_commit(lambda: pair_finished.send(Pair, pair=self))
