@@ -12,6 +12,9 @@ from django.utils import timezone, translation
 
 from tests import servers
 from tests.portal import Portal
+from tests.tally import FUZZ, table, tally
+
+__all__ = ["tally"]
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -27,6 +30,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names a case after the argument when the value is long: that makes a poor name, and a key
     made anew by each test process would give one test two names."""
     return argname if isinstance(val, str | bytes) and len(val) > 32 else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what was tried how often."""
+    if FUZZ:
+        terminalreporter.section("what was tried")
+        reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+        for line in table(reports):
+            terminalreporter.write_line(line)
 
 
 def _drives_browser(item: pytest.Item) -> bool:

@@ -6,13 +6,16 @@ Every secret may come from the environment (`NAME`), from a file that the enviro
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = [
     "HomeError",
+    "alone",
     "create_secret",
     "directory",
     "from_environment",
@@ -72,12 +75,17 @@ def secret(name: str, filename: str, value: str) -> str:
     if found := from_environment(name):
         return found
     path = directory() / filename
-    with suppress(FileExistsError):
-        create_secret(path, value)
+    if not path.exists():
+        with suppress(FileExistsError):
+            create_secret(path, value)
     try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise HomeError(f"{path} cannot be read: {error.strerror}.") from None
+        kept = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+        raise HomeError(f"{path} cannot be read: {reason}.") from None
+    if not kept:
+        raise HomeError(f"{path} is empty. Put its content back, or delete it to have it made.")
+    return kept
 
 
 def create_secret(path: Path, value: str) -> None:
@@ -97,12 +105,33 @@ def replace_secret(path: Path, value: str) -> None:
     """
     with _written(path, value) as scratch:
         scratch.replace(path)
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Yields True if no other process is in a block of this name, and keeps others out of it."""
+    descriptor = os.open(directory() / f"{name}.lock", os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def _written(path: Path, value: str) -> Iterator[Path]:
-    """Yields a private file beside `path` that holds `value` and is safely on the disk."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    """Yields a private file beside `path` that holds `value`.
+
+    It is safely on the disk, and what the block does with it is when the block ends: a key that a
+    power cut takes away again would take all that it has sealed meanwhile.
+    """
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -110,6 +139,11 @@ def _written(path: Path, value: str) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield scratch
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except FileExistsError:
         raise
     except OSError as error:

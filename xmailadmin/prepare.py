@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from xmailadmin import audit, home, roles, vault
 from xmailadmin.models import User
-from xmailadmin.rotation import sealed_fields, with_secret
+from xmailadmin.rotation import missing_keys
 
 __all__ = ["Administrator", "first_administrator", "migrate", "prepare"]
 
@@ -76,15 +76,11 @@ def first_administrator() -> Administrator | None:
 
 def _check_master_keys() -> None:
     """Makes the first master key, but never a new one beside secrets that an old one sealed."""
-    sealing = {
-        vault.sealed_by(sealed)
-        for model, field in sealed_fields()
-        for sealed in with_secret(model, field).values_list(field, flat=True)[:1]
-    }
     try:
-        if not sealing:
+        missing = missing_keys()
+        if missing is None:
             vault.create_master_key()
-        missing = sealing - set(vault.key_ids())
+            vault.key_ids()  # one that comes from the environment may be no key at all
     except vault.VaultError as error:
         raise home.HomeError(str(error)) from None
     if missing:

@@ -1,4 +1,4 @@
-"""Seals every secret anew with the first master key, while the portal goes on working.
+"""Seals every secret anew with a new master key, while the portal goes on working.
 
 Each row is written only if it still holds what was read, so that nothing is lost to whoever changes
 a secret meanwhile. A rotation that was killed is simply run again: what is done is not done twice,
@@ -12,15 +12,51 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.db import models
+from django.db import OperationalError, connection, models, transaction
+from django.db.models.functions import Substr
 
-from xmailadmin import audit, vault
+from xmailadmin import audit, home, vault
 
-__all__ = ["finish", "rewrap", "sealed_fields", "with_secret"]
+__all__ = ["RotationError", "missing_keys", "rotate", "sealed_fields"]
 
-BATCH = 200  # rows
-# How long a process that read the keys just before the new one came may still seal with the old.
-SETTLE_S = 2.0
+BATCH = 50  # rows: so many are written in one go, and writers of SQLite wait for no more
+# How long a page or a worker that read a row just before it was sealed anew takes to open it.
+GRACE_S = 2.0
+PATIENCE_S = 60.0
+KEY_ID = 20  # characters: a sealed text begins with `v1.` and the id of its key, then a dot
+
+
+class RotationError(Exception):
+    """The rotation cannot be done now; the text says why and what to do."""
+
+
+def rotate() -> int:
+    """Makes a new master key, seals every secret with it and drops the old ones.
+
+    Returns how many secrets were sealed anew. Old keys that come from the environment stay there:
+    only a person can take them away. Raises RotationError, or vault.VaultError if a secret cannot
+    be opened; what was done until then stays done.
+    """
+    ours = not home.from_environment("XMAILADMIN_MASTER_KEYS")
+    with home.alone("rotation") as alone:
+        if not alone:
+            raise RotationError("Another rotation of the master key is running.")
+        if len(vault.key_ids()) < 2:
+            if not ours:
+                raise RotationError(
+                    "The master key comes from XMAILADMIN_MASTER_KEYS. Put a new key before "
+                    "the old one there, for every process, and run this command again."
+                )
+            vault.add_master_key()
+        _wait_for_transactions()
+        total = 0
+        while done := _rewrap():
+            total += done
+        audit.record(None, "vault.rotate", secrets=total, key=vault.key_ids()[0])
+        if ours:
+            time.sleep(GRACE_S)
+            vault.drop_old_master_keys()
+    return total
 
 
 def sealed_fields() -> Iterator[tuple[type[models.Model], str]]:
@@ -31,44 +67,67 @@ def sealed_fields() -> Iterator[tuple[type[models.Model], str]]:
                 yield model, field.name
 
 
-def with_secret(model: type[models.Model], field: str) -> models.QuerySet[Any]:
-    """Returns the rows of `model` whose `field` holds a secret."""
-    return model._default_manager.exclude(**{field: ""}).order_by("pk")
+def missing_keys() -> set[str] | None:
+    """Returns the ids of the master keys that secrets need and that are not at hand.
 
-
-def rewrap() -> Iterator[int]:
-    """Seals anew whatever an old key sealed; yields how many secrets each batch brought over.
-
-    Raises vault.VaultError if a secret cannot be opened; what was done until then stays done.
+    None if there is no secret at all. Raises vault.VaultError if no master key can be read.
     """
-    current = vault.key_ids()[0]
+    needed: set[str] = set()
     for model, field in sealed_fields():
-        old = with_secret(model, field).exclude(**{f"{field}__startswith": f"v1.{current}."})
+        heads = _with_secret(model, field).order_by().annotate(head=Substr(field, 1, KEY_ID))
+        needed.update(map(vault.sealed_by, heads.values_list("head", flat=True).distinct()))
+    return needed - {"", *vault.key_ids()} if needed else None
+
+
+def _with_secret(model: type[models.Model], field: str) -> models.QuerySet[Any]:
+    return model._base_manager.exclude(**{field: ""})
+
+
+def _rewrap() -> int:
+    """Seals anew whatever an old key sealed; returns how many secrets it brought over."""
+    current = vault.key_ids()[0]
+    done = 0
+    for model, field in sealed_fields():
+        old = _with_secret(model, field).exclude(**{f"{field}__startswith": f"v1.{current}."})
+        rows = old.order_by("pk").only("pk", field)
         last = 0
-        while rows := list(old.filter(pk__gt=last)[:BATCH]):
-            yield sum(_rewrap_row(model, row, field) for row in rows)
-            last = rows[-1].pk
-
-
-def finish() -> int:
-    """Rewraps until nothing is left on an old key, drops the old keys and returns the count.
-
-    Old keys that come from the environment stay there: only a person can take them away.
-    """
-    total = 0
-    while True:
-        done = sum(rewrap())
-        total += done
-        if not done:
-            break
-        time.sleep(SETTLE_S)
-    audit.record(None, "vault.rotate", secrets=total, key=vault.key_ids()[0])
-    return total
+        while batch := list(rows.filter(pk__gt=last)[:BATCH]):
+            with transaction.atomic():
+                done += sum(_rewrap_row(model, row, field) for row in batch)
+            last = batch[-1].pk
+    return done
 
 
 def _rewrap_row(model: type[models.Model], row: models.Model, field: str) -> int:
     before = getattr(row, field)
     place = vault.place(row, field)
     after = vault.seal(vault.open_sealed(before, place), place)
-    unchanged = model._default_manager.filter(pk=row.pk, **{field: before})
-    return unchanged.update(**{field: after})
+    return model._base_manager.filter(pk=row.pk, **{field: before}).update(**{field: after})
+
+
+def _wait_for_transactions() -> None:
+    """Returns when every transaction is over that may have read the keys before they changed.
+
+    Whoever seals does so inside a transaction that has begun to write: what such a one sealed
+    with an older key is then to be seen, and is sealed anew like the rest.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        if connection.vendor == "sqlite":
+            with transaction.atomic():  # one writer at a time
+                return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            began = cursor.fetchone()
+            while time.monotonic() < deadline:
+                cursor.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND pid <> pg_backend_pid() AND xact_start < %s LIMIT 1",
+                    began,
+                )
+                if cursor.fetchone() is None:
+                    return
+                time.sleep(0.1)
+    except OperationalError:
+        pass
+    raise RotationError("The database was busy or away all the time. Run this command again.")

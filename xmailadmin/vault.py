@@ -29,6 +29,8 @@ __all__ = [
     "create_master_key",
     "drop_old_master_keys",
     "export_master_keys",
+    "ids_of",
+    "joined",
     "key_ids",
     "open_sealed",
     "place",
@@ -102,6 +104,16 @@ def sealed_by(sealed: str) -> str:
 def export_master_keys() -> str:
     """Returns the master keys as they are configured, for a backup that is itself encrypted."""
     return ",".join(_encode(key) for key in _master_keys().values())
+
+
+def ids_of(master_keys: str) -> set[str]:
+    """Returns the ids of the master keys in a text such as export_master_keys() gives."""
+    return set(_parse(master_keys))
+
+
+def joined(*master_keys: str) -> str:
+    """Returns such texts as one that names each key once; the first of the first one seals."""
+    return ",".join(map(_encode, _parse(",".join(master_keys)).values()))
 
 
 def add_master_key() -> None:

@@ -15,21 +15,11 @@ class Command(PortalCommand):
     )
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
-        from_environment = bool(home.from_environment("XMAILADMIN_MASTER_KEYS"))
         try:
-            if len(vault.key_ids()) < 2:
-                if from_environment:
-                    self.fail(
-                        "The master key comes from XMAILADMIN_MASTER_KEYS. Put a new key before "
-                        "the old one there, for every process, and run this command again."
-                    )
-                vault.add_master_key()
-            count = rotation.finish()
-            if not from_environment:
-                vault.drop_old_master_keys()
-        except vault.VaultError as error:
+            count = rotation.rotate()
+        except (rotation.RotationError, vault.VaultError) as error:
             self.fail(str(error))
         self.say(f"{count} secrets are sealed with the master key {vault.key_ids()[0]}.")
-        if from_environment:
+        if home.from_environment("XMAILADMIN_MASTER_KEYS"):
             self.say("The old keys may now be taken out of XMAILADMIN_MASTER_KEYS.")
         return {"secrets": count, "key": vault.key_ids()[0]}, False

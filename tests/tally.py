@@ -1,0 +1,82 @@
+"""How often was what tried: tests count, and `make fuzz` prints the table.
+
+What has to be reached stands here, row by row; a test says `tally.add("cn", …)` for each try.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+#: All examples, or a sample of them that everybody can wait for.
+FUZZ = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+
+#: What is counted: its name in the table, and how many there must be.
+ROWS: dict[str, tuple[str, int]] = {
+    "rotation": ("Rotation of the master key killed with 1,000 secrets", 20),
+}
+
+
+def sample(full: T, few: T) -> T:
+    """Returns what to try, or how many: all of it in `make fuzz`, else a part."""
+    return full if FUZZ else few
+
+
+@dataclass
+class Count:
+    """What came of the tries of one row."""
+
+    tried: int = 0
+    refused: int = 0
+    slowest_ms: float = 0.0
+
+
+@dataclass
+class Tally:
+    """What one test has tried."""
+
+    counts: dict[str, Count] = field(default_factory=dict)
+
+    def add(self, row: str, *, refused: bool = False, ms: float = 0.0, times: int = 1) -> None:
+        """Counts a try, whether it was refused, and how long it took."""
+        assert row in ROWS, row
+        count = self.counts.setdefault(row, Count())
+        count.tried += times
+        count.refused += refused * times
+        count.slowest_ms = max(count.slowest_ms, ms)
+
+
+@pytest.fixture
+def tally(record_property: Any) -> Iterator[Tally]:
+    """Counts what this test tries, for the table of `make fuzz`."""
+    kept = Tally()
+    yield kept
+    record_property("tally", {row: asdict(count) for row, count in kept.counts.items()})
+
+
+def table(reports: Iterable[pytest.TestReport]) -> list[str]:
+    """Returns the lines of the table; a row that falls short says so."""
+    sums = {row: Count() for row in ROWS}
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == "tally" and isinstance(value, dict):
+                for row, count in value.items():
+                    sums[row].tried += count["tried"]
+                    sums[row].refused += count["refused"]
+                    sums[row].slowest_ms = max(sums[row].slowest_ms, count["slowest_ms"])
+    lines = [f"{'':58} {'needed':>7} {'tried':>7} {'refused':>7} {'slowest':>9}"]
+    for row, (label, needed) in ROWS.items():
+        count = sums[row]
+        slowest = f"{count.slowest_ms:.1f} ms" if count.slowest_ms else ""
+        short = "" if count.tried >= needed else "  TOO FEW"
+        lines.append(
+            f"{label:58} {needed:>7,} {count.tried:>7,} {count.refused:>7,} {slowest:>9}{short}"
+        )
+    lines.append(f"{'all together':58} {'':7} {sum(c.tried for c in sums.values()):>7,}")
+    return lines
