@@ -11,6 +11,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")
     from django.core.management import execute_from_command_line
 
+    os.umask(0o077)  # the database and its journal hold secrets, if sealed ones
     try:
         execute_from_command_line(sys.argv)
     except HomeError as error:

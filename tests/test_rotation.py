@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from certs.models import Pair
-from hosts.forms import HostForm
+from hosts.host_form import HostForm
 from hosts.models import Host
 from tests.factories import ENDPOINTS_OFF, local_host
 from tests.portal import CHECKOUT, Portal

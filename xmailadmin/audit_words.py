@@ -88,6 +88,8 @@ ACTIONS: dict[str, str | StrPromise] = {
     "report.dismissed": _("Client report dismissed"),
     # The portal itself.
     "vault.rotate": _("Master key changed"),
+    "portal.backup": _("Backup written"),
+    "portal.restore": _("Restored from a backup"),
 }
 
 PROBLEMS: dict[str, str | StrPromise] = {

@@ -56,10 +56,12 @@ def open_frames(file: IO[bytes], passphrase: str) -> Iterator[bytes]:
         cipher.decrypt(_nonce(count, last=True), sealed, MAGIC)
     except InvalidTag:
         raise SealedFileError("The passphrase is wrong, or the file is damaged.") from None
+    if file.read(1):
+        raise SealedFileError("The file is damaged: something follows its end.")
 
 
 def _key(passphrase: str, salt: bytes) -> bytes:
-    return Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(passphrase.encode())
+    return Scrypt(salt=salt, length=32, n=2**17, r=8, p=1).derive(passphrase.encode())
 
 
 def _nonce(count: int, *, last: bool = False) -> bytes:

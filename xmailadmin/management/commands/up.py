@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 from django.conf import settings
@@ -29,7 +28,6 @@ class Command(BaseCommand):
                 "them apart use `manage.py web`, `celery -A xmailadmin worker` and "
                 "`celery -A xmailadmin beat` (docs/operating.md)."
             )
-        os.umask(0o077)  # the database and its journal hold secrets, if sealed ones
         server = listen(settings.BIND)
         prepare()
         administrator = first_administrator()

@@ -1,0 +1,329 @@
+"""A backup brings the whole portal back, on either database; a damaged one changes nothing."""
+
+from __future__ import annotations
+
+import functools
+import io
+import random
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.doubles.mailroot import make_mailroot
+from tests.portal import CHECKOUT, Portal
+from tests.tally import sample
+from xmailadmin import sealed_file
+
+PASSPHRASE = "正しい馬 battery staple"
+
+# Everything that a person could miss, but not what backups and restores themselves add.
+FINGERPRINT = """
+import hashlib, json
+from django.apps import apps
+from certs.models import Pair
+from hosts.models import Host
+from xmailadmin.backup import _models, _Exact
+from xmailadmin.models import AuditHead
+from xmailadmin import second_factor
+for model in _models():
+    if model is AuditHead:
+        continue
+    rows = model._base_manager.exclude(**(
+        {"action__startswith": "portal."} if model.__name__ == "AuditEntry" else {}))
+    digest = hashlib.sha256()
+    fields = [field.attname for field in model._meta.concrete_fields]
+    many = [field.name for field in model._meta.many_to_many]
+    for row in rows.order_by("pk"):
+        values = [bytes(v) if isinstance(v, memoryview) else v for v in
+                  (getattr(row, name) for name in fields)]
+        linked = [sorted(map(str, getattr(row, name).all())) for name in many]
+        digest.update(json.dumps(
+            [repr(v) if isinstance(v, bytes) else v for v in values] + linked,
+            cls=_Exact, sort_keys=True).encode())
+    print(model._meta.label, rows.count(), digest.hexdigest())
+for pair in Pair.objects.order_by("pk"):
+    print("key", pair.pk, hashlib.sha256(pair.private_key() or b"").hexdigest())
+for host in Host.objects.order_by("pk"):
+    print("host", host.pk, hashlib.sha256(repr(vars(host.target().credential)).encode()).hexdigest())
+"""  # noqa: E501
+
+PEOPLE = """
+from tests.people import person, set_up_second_factor
+from xmailadmin import roles
+from xmailadmin.models import User
+hanako = person("operator", "key_holder")
+set_up_second_factor(hanako)
+gone = person("viewer", username="gone")
+from xmailadmin import audit
+audit.record(gone, "signin", gone)
+User.objects.filter(pk=gone.pk).delete()
+"""
+
+
+def shell(portal: Portal, code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
+        cwd=CHECKOUT, env=portal.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def passphrase_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("passphrase") / "passphrase"
+    file.write_text(PASSPHRASE + "\n", encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Portal:
+    """A portal with rows of every kind."""
+    home = tmp_path_factory.mktemp("whole")
+    portal = Portal(home / "portal")
+    password = home / "password"
+    password.write_text("a host's password")
+    portal.manage("add_host", "mail1", "--transport", "local",
+                  "--mailroot", str(make_mailroot(home / "mail1")), "--password-file",
+                  str(password), "--smtp-port", "0", "--smtps-port", "0", "--pop3-port", "0",
+                  "--pop3s-port", "0", "--ctrls-port", "0")  # fmt: skip
+    for name in ("a.dojo.jp", "b.dojo.jp"):
+        portal.manage("issue_pair", "--country", "JP", "--state", "東京都", "--locality", "渋谷区",
+                      "--organization", "エックスメール株式会社", "--common-name", name,
+                      "--key-type", "ec", "--memo", "春の更新", "--install", "mail1")  # fmt: skip
+    portal.manage("rollback_host", "mail1")
+    shell(portal, PEOPLE)
+    return portal
+
+
+@pytest.fixture(scope="module")
+def backup(portal: Portal, passphrase_file: str) -> Path:
+    path = portal.home.parent / "portal.backup"
+    told = portal.manage("backup", str(path), "--passphrase-file", passphrase_file).stdout
+    assert f"{path} holds" in told
+    return path
+
+
+def restored(portal: Portal, path: Path, passphrase_file: str) -> str:
+    """Restores what must be restored without a word on stderr."""
+    done = portal.manage("restore", str(path), "--passphrase-file", passphrase_file)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def same(portal: Portal, other: Portal) -> bool:
+    before, after = (shell(each, FINGERPRINT).splitlines() for each in (portal, other))
+    assert before == after
+    return len(before) > 20
+
+
+def test_round_trip_onto_an_empty_directory(
+    portal: Portal, backup: Path, passphrase_file: str, tmp_path: Path
+) -> None:
+    again = Portal(tmp_path / "again", port=portal.port)
+    told = restored(again, backup, passphrase_file)
+    assert "rows and the keys are restored" in told
+    assert same(portal, again)
+    assert (again.home / "master.key").read_text() == (portal.home / "master.key").read_text()
+    assert (again.home / "secret.key").read_text() == (portal.home / "secret.key").read_text()
+    assert "complete and unchanged" in again.manage("verify_audit").stdout
+    # And it works on: people, hosts and pairs are where they were.
+    assert again.manage("issue_pair", "--country", "JP", "--state", "S", "--locality", "L",
+                        "--organization", "O", "--common-name", "c.dojo.jp", "--key-type", "ec",
+                        "--install", "mail1").returncode == 0  # fmt: skip
+    again.manage("rotate_master_key")
+    assert "complete and unchanged" in again.manage("verify_audit").stdout
+
+
+def test_round_trip_through_postgresql(
+    portal: Portal, backup: Path, passphrase_file: str, tmp_path: Path, postgres_server: str
+) -> None:
+    url, _, _ = postgres_server.rpartition("/")
+    with psycopg.connect(postgres_server.replace("postgres://", "postgresql://"),
+                         autocommit=True) as admin:  # fmt: skip
+        admin.execute("CREATE DATABASE restored")
+    grown = Portal(tmp_path / "grown", {"DATABASE_URL": f"{url}/restored"})
+    restored(grown, backup, passphrase_file)
+    assert same(portal, grown)
+    assert "complete and unchanged" in grown.manage("verify_audit").stdout
+    grown.manage("issue_pair", "--country", "JP", "--state", "S", "--locality", "L",
+                 "--organization", "O", "--common-name", "c.dojo.jp",
+                 "--key-type", "ec", "--install", "mail1")  # fmt: skip
+    back = tmp_path / "back.backup"
+    grown.manage("backup", str(back), "--passphrase-file", passphrase_file)
+    small = Portal(tmp_path / "small")
+    restored(small, back, passphrase_file)
+    assert same(grown, small)
+    assert "complete and unchanged" in small.manage("verify_audit").stdout
+
+
+def refusal(portal: Portal, *arguments: str) -> str:
+    done = portal.manage(*arguments, check=False)
+    assert done.returncode == 1, done.stdout
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def left(home: Path) -> set[str]:
+    """What is in the data directory but for what every command makes there."""
+    names = {path.name for path in home.iterdir()} if home.exists() else set()
+    return names - {"secret.key", "restore.lock"}
+
+
+class TestRefusals:
+    @pytest.fixture
+    def empty(self, tmp_path: Path) -> Portal:
+        return Portal(tmp_path / "empty")
+
+    def test_a_wrong_passphrase(self, empty: Portal, backup: Path, tmp_path: Path) -> None:
+        wrong = tmp_path / "wrong"
+        wrong.write_text("wrong")
+        told = refusal(empty, "restore", str(backup), "--passphrase-file", str(wrong))
+        assert "passphrase is wrong" in told
+        assert left(empty.home) == set()
+
+    def test_no_passphrase(self, portal: Portal, empty: Portal, backup: Path) -> None:
+        assert "--passphrase-file" in refusal(empty, "restore", str(backup))
+        assert "--passphrase-file" in refusal(portal, "backup", str(empty.home))
+        assert not empty.home.is_file()
+
+    def test_a_portal_that_is_there_stays(
+        self, portal: Portal, backup: Path, passphrase_file: str
+    ) -> None:
+        before = shell(portal, FINGERPRINT)
+        keys = (portal.home / "master.key").read_text()
+        told = refusal(portal, "restore", str(backup), "--passphrase-file", passphrase_file)
+        assert "a portal already" in told
+        assert shell(portal, FINGERPRINT) == before
+        assert (portal.home / "master.key").read_text() == keys
+
+    def test_a_file_that_is_there_stays(
+        self, portal: Portal, passphrase_file: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("precious")
+        refusal(portal, "backup", str(tmp_path / "file"), "--passphrase-file", passphrase_file)
+        assert (tmp_path / "file").read_text() == "precious"
+
+    def test_a_backup_of_another_version(
+        self, portal: Portal, empty: Portal, passphrase_file: str, tmp_path: Path
+    ) -> None:
+        code = (
+            "from xmailadmin import backup; from pathlib import Path; import sys; "
+            "backup._schema = lambda: ['xmailadmin.0099_future']; "
+            f"backup.write_backup(Path({str(tmp_path / 'future')!r}), {PASSPHRASE!r})"
+        )
+        shell(portal, code)
+        told = refusal(empty, "restore", str(tmp_path / "future"), "--passphrase-file",
+                       passphrase_file)  # fmt: skip
+        assert "another version" in told
+        assert left(empty.home) == set()
+
+    def test_the_environment_has_another_master_key(
+        self, empty: Portal, backup: Path, passphrase_file: str
+    ) -> None:
+        empty.extra_environment = {"XMAILADMIN_MASTER_KEYS": "A" * 43 + "="}
+        told = refusal(empty, "restore", str(backup), "--passphrase-file", passphrase_file)
+        assert "XMAILADMIN_MASTER_KEYS lacks" in told
+        assert left(empty.home) == set()
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """What this process and its children write ends there, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestFullDisk:
+    def test_while_it_is_written(
+        self, portal: Portal, passphrase_file: str, tmp_path: Path
+    ) -> None:
+        for size in sample([4096, 100_000, 1_000_000], [100_000]):
+            with no_file_longer_than(size):
+                told = refusal(portal, "backup", str(tmp_path / "b"), "--passphrase-file",
+                               passphrase_file)  # fmt: skip
+            assert "cannot be" in told
+            assert not (tmp_path / "b").exists()
+
+    def test_while_it_is_restored(self, backup: Path, passphrase_file: str, tmp_path: Path) -> None:
+        empty = Portal(tmp_path / "empty")
+        for size in sample([4096, 100_000, 1_000_000, 1_250_000, 1_400_000], [100_000, 1_250_000]):
+            with no_file_longer_than(size):
+                refusal(empty, "restore", str(backup), "--passphrase-file", passphrase_file)
+            assert left(empty.home) == set()
+        restored(empty, backup, passphrase_file)
+
+
+@pytest.fixture(scope="module")
+def whole(backup: Path) -> bytes:
+    return backup.read_bytes()
+
+
+class TestDamage:
+    """Each damaged file is refused before anything is written."""
+
+    def test_cut_off_changed_or_longer(self, monkeypatch: pytest.MonkeyPatch, whole: bytes) -> None:
+        """In this process: the key is derived once, which is what takes the time."""
+        derive = functools.cache(sealed_file._key)
+        monkeypatch.setattr(sealed_file, "_key", derive)
+        chosen = random.Random(825)  # noqa: S311
+
+        def opens(data: bytes) -> bool:
+            try:
+                for _ in sealed_file.open_frames(io.BytesIO(data), PASSPHRASE):
+                    pass
+            except sealed_file.SealedFileError:
+                return False
+            return True
+
+        assert opens(whole)
+        for length in [0, 5, 12, 20, 28, 30, 32, *chosen.sample(range(len(whole)), 40)]:
+            assert not opens(whole[:length]), length
+        # Bits of the salt lead to another key, which takes its time: a few of them do.
+        bits = chosen.sample(range(28 * 8, len(whole) * 8), sample(200, 40))
+        for position in [0, 100, 12 * 8, 27 * 8, *bits]:
+            altered = bytearray(whole)
+            altered[position // 8] ^= 1 << position % 8
+            assert not opens(bytes(altered)), position
+        assert not opens(whole + b"x")
+        frames = self.frames(whole)
+        assert len(frames) >= 3
+        assert not opens(self.joined(whole, [frames[1], frames[0], *frames[2:]])), "another order"
+        assert not opens(self.joined(whole, [*frames[:-2], frames[-1]])), "one left out"
+        assert not opens(self.joined(whole, [frames[0], *frames])), "one twice"
+        assert not opens(self.joined(whole, frames[:-1])), "the end cut off where a frame ends"
+
+    def test_a_damaged_file_leaves_nothing(
+        self, whole: bytes, passphrase_file: str, tmp_path: Path
+    ) -> None:
+        flipped = whole[:-5000] + bytes([whole[-5000] ^ 1]) + whole[-4999:]
+        cases = {"cut": whole[:-1000], "flipped": flipped, "other": b"PK\x03\x04 another file"}
+        for name, data in cases.items():
+            (tmp_path / name).write_bytes(data)
+            empty = Portal(tmp_path / f"home-{name}")
+            refusal(empty, "restore", str(tmp_path / name), "--passphrase-file", passphrase_file)
+            assert left(empty.home) == set()
+
+    @staticmethod
+    def frames(whole: bytes) -> list[bytes]:
+        found, position = [], 28
+        while position < len(whole):
+            end = position + 4 + int.from_bytes(whole[position : position + 4], "big")
+            found.append(whole[position:end])
+            position = end
+        return found
+
+    @staticmethod
+    def joined(whole: bytes, frames: list[bytes]) -> bytes:
+        return whole[:28] + b"".join(frames)
