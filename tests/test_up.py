@@ -24,7 +24,7 @@ PAIR = (
 
 
 def add_host(portal: Portal, mailroot: Path, **ports: int) -> None:
-    chosen = {name: 0 for name in ("smtp", "smtps", "pop3", "pop3s", "ctrls")} | ports
+    chosen = dict.fromkeys(("smtp", "smtps", "pop3", "pop3s", "ctrls"), 0) | ports
     flags = [word for name, port in chosen.items() for word in (f"--{name}-port", str(port))]
     portal.manage(
         "add_host", mailroot.name, "--transport", "local", "--mailroot", str(mailroot), *flags
