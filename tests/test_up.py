@@ -1,4 +1,4 @@
-"""`manage.py up` as the person at the terminal meets it: first start, second start, stop, resume."""
+"""`manage.py up` as the person at the terminal meets it: start, start again, stop, resume."""
 
 from __future__ import annotations
 
@@ -131,9 +131,11 @@ def begin_slow_deployment(portal: Portal, tmp_path: Path, xmail: XMail, count: i
 def all_hold_the_pair(portal: Portal, tmp_path: Path) -> None:
     wait_for(
         "every host is done",
-        lambda: not rows(
-            portal,
-            "select 1 from hosts_installation where status not in ('INSTALLED','UNCHANGED')",
+        lambda: (
+            not rows(
+                portal,
+                "select 1 from hosts_installation where status not in ('INSTALLED','UNCHANGED')",
+            )
         ),
         60,
     )

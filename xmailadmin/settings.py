@@ -57,7 +57,7 @@ TRUSTED_PROXIES = tuple(
         "XMAILADMIN_TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else []
     )
 )
-# Nothing that people send is large; the largest is a CSV file of hosts. asgi.py holds the same limit.
+# The largest thing that people send is a CSV file of hosts. asgi.py holds the same limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a deployment may choose thousands of hosts
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
