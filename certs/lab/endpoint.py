@@ -31,6 +31,7 @@ class Door:
 
     port: int
     achieved: set[str] = field(default_factory=set)
+    busy: int = 0  # connections that are open
 
 
 class Endpoint:
@@ -72,6 +73,7 @@ class Endpoint:
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             session = Session(reader, writer, self._context, door.achieved, STEP_S, tls=implicit)
+            door.busy += 1
             try:
                 if implicit and self._context is None:
                     await session.start_tls()  # drops the connection
@@ -79,6 +81,7 @@ class Endpoint:
             except (OSError, EOFError, TimeoutError, ssl.SSLError, ValueError):
                 pass  # the client went away, or would not have our certificate
             finally:
+                door.busy -= 1
                 session.close()
 
         async def listen() -> asyncio.Server:

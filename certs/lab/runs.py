@@ -25,7 +25,10 @@ from certs.lab.names import environment
 __all__ = ["Run", "Target", "installed", "run_all", "version_of"]
 
 RUN_S = 30.0  # what one client may take
-SETTLE_S = 0.5  # what the endpoint may still read after a client has ended
+SETTLE_S = 0.5  # how soon after a client's end the endpoint has begun to read what it sent
+FINISH_S = 10.0  # what it may then take to read it
+QUIET_S = 5.0  # a terminal in which nothing happens for so long waits for a person
+QUIET_AT_LAST_S = 1.0  # the same once everything was typed
 AT_ONCE = 2
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -126,10 +129,13 @@ def _run(target: Target, tool: Tool, protocol: str, implicit: bool, way: Way) ->
 
 
 def _achieved(door: Door, goal: str) -> bool:
-    end = time.monotonic() + SETTLE_S
-    while goal not in door.achieved and time.monotonic() < end:
+    ended = time.monotonic()
+    while goal not in door.achieved:
+        waited = time.monotonic() - ended
+        if waited > (FINISH_S if door.busy else SETTLE_S):
+            return False
         time.sleep(0.02)
-    return goal in door.achieved
+    return True
 
 
 def _start(call: Call, job: Job, door: Door, goal: str) -> str:
@@ -172,9 +178,9 @@ def _in_a_terminal(call: Call, env: dict[str, str], door: Door, goal: str) -> st
     )
     os.close(theirs)
     told, waiting, end = "", list(call.keys), time.monotonic() + RUN_S
-    quiet_s = 1.5
     with contextlib.suppress(OSError):  # the terminal is gone when the client ends
         while goal not in door.achieved and time.monotonic() < end:
+            quiet_s = QUIET_S if any(text for text, _ in waiting) else QUIET_AT_LAST_S
             if not select.select([ours], [], [], quiet_s)[0]:
                 if len(waiting) < len(call.keys):
                     break
