@@ -6,17 +6,19 @@ import ipaddress
 from contextlib import suppress
 from typing import Any
 
-from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.base import forms as mfa_forms
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp_forms
 from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.webauthn import forms as webauthn_forms
 from django import forms
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.request import split_domain_port
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin import limits, vault
@@ -26,6 +28,7 @@ __all__ = ["MFAAdapter", "forget_secrets", "works_with_security_keys"]
 
 PREFIX = "sealed:"
 PORTAL = "XMail Admin"
+USED_FOR_S = 180  # longer than any code works
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -88,10 +91,22 @@ class _LimitedCode:
         limits.check(context.request, self.user.get_username())
         try:
             code: str = super().clean_code()  # type: ignore[misc]
+            if not cache.add(self._used(code), "used", USED_FOR_S):
+                raise self._wrong()
         except ValidationError:
             limits.failed(context.request, self.user.get_username(), second_factor=True)
             raise
         return code
+
+    def _used(self, code: str) -> str:
+        """Returns what remembers that a code was used: allauth forgets it after half a minute,
+        while our tolerance for wrong clocks lets it work for longer."""
+        digest = salted_hmac("xmailadmin.code", "".join(code.split())).hexdigest()
+        return f"xmailadmin.code:{self.user.pk}:{digest}"
+
+    def _wrong(self) -> ValidationError:
+        error: ValidationError = get_adapter().validation_error("incorrect_code")
+        return error
 
 
 class AuthenticateForm(_LimitedCode, mfa_forms.AuthenticateForm):  # type: ignore[misc]

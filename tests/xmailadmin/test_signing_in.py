@@ -188,6 +188,20 @@ def test_a_code_works_once() -> None:
 
 
 @pytest.mark.usefixtures("protected")
+def test_a_code_does_not_work_again_while_clocks_may_still_be_wrong() -> None:
+    half = timezone.now().replace(second=0, microsecond=0)
+    with time_machine.travel(half, tick=False):
+        first, code = Client(), people.code()
+        try_to_sign_in(first, people.PASSWORD)
+        assert signed_in(second_step(first, code))
+    with time_machine.travel(half + timedelta(seconds=45), tick=False):
+        second = Client()
+        try_to_sign_in(second, people.PASSWORD)
+        assert totp.validate_totp_code(people.SECRET, code)  # the tolerance would let it in
+        assert not signed_in(second_step(second, code))
+
+
+@pytest.mark.usefixtures("protected")
 def test_the_sixth_wrong_code_is_blocked() -> None:
     client = Client()
     try_to_sign_in(client, people.PASSWORD)
