@@ -206,6 +206,7 @@ NOISE = re.compile(
     r"^(\s*|[-=*]{3,}.*|Processed \d+ CA.*|Resolving .*|Connecting to .*"
     r"|Traceback .*|File \".*|self\..*|[\^~]+)$"
 )
+ERROR = re.compile(r"[\w.]+Error: ")  # as Python ends a traceback
 
 
 def _message(told: str, job: Job, command: str) -> str:
@@ -217,7 +218,7 @@ def _message(told: str, job: Job, command: str) -> str:
         for line in re.split(r"[\r\n]+", text)
     ]
     kept = list(dict.fromkeys(line for line in lines if not NOISE.match(line)))
-    if named := [line for line in kept if line.startswith(f"{command}:")]:
+    if named := [line for line in kept if line.startswith(f"{command}:") or ERROR.match(line)]:
         return " / ".join(named[:3])[:300]
     if len(kept) > 1 and kept[-1].startswith("exit code"):
         kept.pop()
