@@ -100,7 +100,6 @@ class HostForm(forms.ModelForm[Host]):
                 "Host name or IP address of the server; its services are tried there after every "
                 "installation."
             ),
-            "port": _("Leave empty for the usual one: 22 for SFTP, 6017 for CTRL."),
             "trust_fingerprint": _(
                 "SHA-256 of the server's SSH key, or for CTRL of the certificate that it presents "
                 "now. Leave it empty to be shown the one that is met, to compare and confirm. "

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from hosts import by_hand
-from hosts.models import Host
+from hosts.models import Diagnosis, Host
 from hosts.views import present
 from xmailadmin.roles import OPERATE
 
@@ -25,6 +25,7 @@ EDITS = frozenset(
         "correct_mailroot", "add_endpoints", "add_address", "endpoint_connect", "endpoint_banner",
     )
 )  # fmt: skip
+INSTALLS = frozenset({"remedy.install_pair", "remedy.drift", "remedy.endpoint_handshake"})
 OPEN_KEY = frozenset({"key_open_to_all", "key_open_to_group"})
 
 
@@ -38,24 +39,26 @@ class Action:
 
 
 def with_actions(
-    found: Iterable[present.Finding], raw: Iterable[Mapping[str, Any]], host: Host
+    found: Iterable[present.Finding], diagnosis: Diagnosis, host: Host
 ) -> list[present.Finding]:
     """Returns the findings of a host with their buttons, each button beside the first only."""
     seen: set[str] = set()
     result = []
-    for finding, stored in zip(found, raw, strict=True):
-        new = [action for action in _actions(stored, host) if action.url not in seen]
+    reachable = bool(diagnosis.facts.get("reachable"))
+    for finding, stored in zip(found, diagnosis.findings, strict=True):
+        offered = _actions(stored, host, reachable=reachable)
+        new = [action for action in offered if action.url not in seen]
         seen.update(action.url for action in new)
         result.append(replace(finding, actions=tuple(new)))
     return result
 
 
-def _actions(finding: Mapping[str, Any], host: Host) -> Iterator[Action]:
+def _actions(finding: Mapping[str, Any], host: Host, *, reachable: bool) -> Iterator[Action]:
     remedy = (finding.get("remedy") or {}).get("code", "")
     message = (finding.get("message") or {}).get("code", "")
-    if remedy in {"remedy.install_pair", "remedy.drift", "remedy.endpoint_handshake"}:
+    if reachable and remedy in INSTALLS:
         yield from _installs(host, remedy)
-    if remedy in {"remedy.drift", "remedy.unrecorded"}:
+    if reachable and remedy in {"remedy.drift", "remedy.unrecorded"}:
         yield Action(_("Keep what is there"), _to("host_adopt", host))
     elif remedy == "remedy.new_pair":
         chosen = [("host", host.pk)] + ([("from", host.pair_id)] if host.pair_id else [])

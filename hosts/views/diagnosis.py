@@ -72,7 +72,7 @@ def _row(host: Host, *, acts: bool) -> dict[str, Any]:
     taken = getattr(host, "diagnosis", None)
     found = present.findings(taken.findings) if taken is not None else []
     if taken is not None and acts:
-        found = with_actions(found, taken.findings, host)
+        found = with_actions(found, taken, host)
     return {
         "host": host,
         "at": taken.at if taken is not None else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -107,12 +108,16 @@ def _confirmed(form: HostForm) -> str:
 
 def inspected(found: Inspection | None) -> dict[str, Any]:
     """Returns what templates/hosts/inspection.html shows of a look at a host."""
+    if found is None:
+        return {"inspected": False}
+    services, seen = [], set()
+    for row in present.endpoints(result.to_json() for result in found.endpoints):
+        services.append(replace(row, same=row.sha256 in seen))
+        seen.add(row.sha256)
     return {
-        "inspected": found is not None,
-        "found": [word(message) for message in found.found] if found is not None else [],
-        "services": present.endpoints(result.to_json() for result in found.endpoints)
-        if found is not None
-        else [],
+        "inspected": True,
+        "found": [word(message) for message in found.found],
+        "services": services,
     }
 
 

@@ -57,7 +57,7 @@ def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
     recent = list(rows.order_by("-pk")[:HISTORY_SHOWN])
     found = present.findings(diagnosis.findings) if diagnosis is not None else []
     if diagnosis is not None and may_act(request):
-        found = with_actions(found, diagnosis.findings, host)
+        found = with_actions(found, diagnosis, host)
     context = {
         "host": host,
         "identity": shown_identity(host.transport, host.trust_fingerprint),

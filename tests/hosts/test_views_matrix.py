@@ -70,18 +70,18 @@ def test_green_is_only_what_presents_the_recorded_pair(
     admin_client: Client, host: Host, xmail: XMail
 ) -> None:
     good = "As recorded"
-    assert words(admin_client) == [good, good, "Off", good, good, good, "Off"]
+    assert words(admin_client) == [good, good, good, good, good, "Off"]
     assert standing() == "same"
     write_pair(xmail.mailroot, OTHER.key, OTHER.certificate)
     Diagnosis.objects.take([host])
     bad = "Another"
-    assert words(admin_client) == [bad, bad, "Off", bad, bad, bad, "Off"]
+    assert words(admin_client) == [bad, bad, bad, bad, bad, "Off"]
     assert standing() == "differs"
     assert "What to do" in text(admin_client.get(reverse("matrix")))
     xmail.refuse("pop3s")
     write_pair(xmail.mailroot, None, None)
     Diagnosis.objects.take([host])
-    assert words(admin_client) == ["No pair", *["No TLS", "Off"], *["No TLS"] * 3, "Off"]
+    assert words(admin_client) == ["No pair", *["No TLS"] * 4, "Off"]
 
 
 def test_drift_is_shown_and_never_overwritten(
@@ -156,3 +156,12 @@ def test_dashboard_and_navigation_lead_there(admin_client: Client, tmp_path: Pat
     local_host(tmp_path, "mail1")
     html = admin_client.get(reverse("dashboard")).content.decode()
     assert html.count(f'href="{reverse("matrix")}"') == 3
+
+
+def test_submission_has_a_column_where_somebody_uses_it(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    local_host(tmp_path, "mail1")
+    assert "Submission" not in admin_client.get(reverse("matrix")).context["columns"]
+    local_host(tmp_path, "mail2", submission_port=587)
+    assert "Submission" in admin_client.get(reverse("matrix")).context["columns"]

@@ -166,7 +166,9 @@ def test_a_host_that_shows_another_identity_leads_to_the_page_that_compares_it(
         host = Host.objects.create(
             name="mail2", transport="ctrl", trust_fingerprint="ab" * 32, **values
         )
-        assert f'href="{to("host_reenrol", host)}"' in look(admin_client, host)
+        html = look(admin_client, host)
+        assert f'href="{to("host_reenrol", host)}">Look at its identity' in " ".join(html.split())
+        assert to("host_adopt", host) not in html, "nothing is read from a stranger"
 
 
 def test_a_host_without_a_pair_leads_to_the_pairs(admin_client: Client, tmp_path: Path) -> None:
