@@ -16,8 +16,8 @@ setup: ## Create .venv with the locked dependencies and compile the translations
 	@PYTHON='$(PYTHON)' requirements/install.sh base
 	@$(MAKE) --no-print-directory translations
 
-up: setup ## Set up what is missing, then serve the portal, worker included, until Ctrl-C
-	@exec $(BIN)/python manage.py up
+up: setup ## Set up what is missing, then serve the portal, worker included, until Ctrl-C; ARGS=--tls by HTTPS
+	@exec $(BIN)/python manage.py up $(ARGS)
 
 dev:
 	@PYTHON='$(PYTHON)' requirements/install.sh dev

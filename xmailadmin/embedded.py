@@ -8,38 +8,39 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from typing import Any
 
 import uvicorn
 from celery.beat import Service
 from celery.worker import WorkController
+from django.utils import timezone
 
 from hosts import ledger
 from hosts.ticker import Ticker
 from xmailadmin.celery import app
 from xmailadmin.descriptors import raise_limit
 from xmailadmin.home import HomeError
+from xmailadmin.tls import OwnPair, own_pair, split_bind
 
 __all__ = ["Portal", "Web", "listen"]
 
 logger = logging.getLogger(__name__)
 
 WORKERS = 4  # threads: a chunk of hosts takes one, whatever its size
+TICKS_A_DAY = 864_000  # uvicorn's
 STOP_S = 25  # within which a stop must be done, so that a supervisor need not kill
 
 
 def listen(bind: str) -> socket.socket:
     """Returns a socket that listens at `bind` (ADDRESS:PORT). Raises HomeError if it cannot."""
-    host, colon, port = bind.rpartition(":")
-    host = host.strip("[]")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise HomeError(f"XMAILADMIN_BIND={bind} is not of the form ADDRESS:PORT.")
+    host, port = split_bind(bind)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((host, int(port)))
+        server.bind((host, port))
         server.listen(128)
     except OSError as error:
         server.close()
@@ -53,8 +54,9 @@ def listen(bind: str) -> socket.socket:
 class Portal:
     """Serves until a signal comes, then finishes or hands over what is running."""
 
-    def __init__(self, server: socket.socket) -> None:
+    def __init__(self, server: socket.socket, own: OwnPair | None = None) -> None:
         self._socket = server
+        self._own = own
         self._worker = WorkController(
             app=app,
             pool_cls="threads",
@@ -74,16 +76,17 @@ class Portal:
         ticker = threading.Thread(target=self._ticker.start, name="ticker", daemon=True)
         worker.start()
         ticker.start()
-        Web().run(sockets=[self._socket])
+        Web(self._own).run(sockets=[self._socket])
         self._ticker.stop()
         self._worker.stop()
         worker.join(STOP_S)  # the ticker only sleeps, and ends with the process
 
 
 class Web(uvicorn.Server):
-    """The web server, in this thread, until a signal comes."""
+    """The web server, in this thread, until a signal comes; by HTTPS with a pair of our own."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnPair | None = None) -> None:
+        self._own = own
         super().__init__(
             uvicorn.Config(
                 "xmailadmin.asgi:application",
@@ -93,8 +96,27 @@ class Web(uvicorn.Server):
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=3,
+                ssl_keyfile=own.key if own else None,
+                ssl_certfile=own.certificate if own else None,
+                ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # and those of TLS 1.3
             )
         )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a day, a portal that runs for a year renews its pair in time."""
+        if self._own and self.config.ssl and counter == TICKS_A_DAY - 1:
+            self._renew(self._own, self.config.ssl)
+        return await super().on_tick(counter)
+
+    def _renew(self, own: OwnPair, context: ssl.SSLContext) -> None:
+        try:
+            self._own = own_pair(timezone.now())
+        except HomeError as error:
+            logger.error("The portal's own pair is not renewed: %s", error)
+            return
+        if self._own.sha256 != own.sha256:
+            context.load_cert_chain(self._own.certificate, self._own.key)
+            logger.warning("The portal has a new pair: SHA-256 %s", self._own.fingerprint)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stops in order; uvicorn's own way would raise the signal again afterwards."""

@@ -23,13 +23,20 @@ env = environ.Env()
 
 # --- Where the portal answers -------------------------------------------------------------------
 BIND = env.str("XMAILADMIN_BIND", default="127.0.0.1:8000")
+# HTTPS by the portal itself (`up --tls`), with a pair of its own making: xmailadmin/tls.py.
+TLS = env.bool("XMAILADMIN_TLS", default=False)
+ALLOW_HTTP = env.bool("XMAILADMIN_ALLOW_HTTP", default=False)
 PORTAL_URL = env.str(
-    "XMAILADMIN_URL", default=f"http://localhost:{BIND.rpartition(':')[2] or 8000}"
+    "XMAILADMIN_URL",
+    default=f"http{'s' if TLS else ''}://localhost:{BIND.rpartition(':')[2] or 8000}",
 ).rstrip("/")
 _url = urlsplit(PORTAL_URL)
+PORTAL_HOST = _url.hostname or "localhost"
 HTTPS = _url.scheme == "https"
+if TLS and not HTTPS:
+    raise home.HomeError(f"with --tls XMAILADMIN_URL must begin with https://, not {PORTAL_URL}.")
 ALLOWED_HOSTS = [
-    *{_url.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"},
+    *dict.fromkeys([PORTAL_HOST, "localhost", "127.0.0.1", "[::1]"]),
     *env.list("XMAILADMIN_ALLOWED_HOSTS", default=[]),
 ]
 CSRF_TRUSTED_ORIGINS = [f"{_url.scheme}://{_url.netloc}"]
@@ -43,8 +50,9 @@ SECRET_KEY = home.secret("XMAILADMIN_SECRET_KEY", "secret.key", secrets.token_ur
 DEBUG = False
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_HTTPONLY = True
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# Not with a certificate of our own: where nobody knows it any more, HSTS would lock people out.
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS and not TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS and not TLS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_COOKIE_HTTPONLY = True
@@ -54,7 +62,7 @@ CSRF_FAILURE_VIEW = "xmailadmin.views.errors.csrf_failure"
 TRUSTED_PROXIES = tuple(
     ipaddress.ip_network(text)
     for text in env.list(
-        "XMAILADMIN_TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else []
+        "XMAILADMIN_TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS and not TLS else []
     )
 )
 # The largest thing that people send is a CSV file of hosts. asgi.py holds the same limit.
@@ -63,7 +71,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a deployment may choose thousands of h
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 # Whoever watches the portal asks it directly, not through the proxy that ends TLS.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
-if HTTPS:
+if HTTPS and not TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

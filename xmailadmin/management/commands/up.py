@@ -6,10 +6,14 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
 
 from xmailadmin import home
 from xmailadmin.prepare import first_administrator, prepare
+from xmailadmin.tls import check_exposure, own_pair
+
+TLS_HELP = "serve HTTPS with a pair of the portal's own making"
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +21,9 @@ logger = logging.getLogger(__name__)
 class Command(BaseCommand):
     help = "Run the portal: web server, worker and ticker, with no other server to install."
     requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tls", action="store_true", help=TLS_HELP)
 
     def handle(self, *args: Any, **options: Any) -> None:
         from xmailadmin.embedded import Portal, listen
@@ -28,11 +35,15 @@ class Command(BaseCommand):
                 "them apart use `manage.py web`, `celery -A xmailadmin worker` and "
                 "`celery -A xmailadmin beat` (docs/operating.md)."
             )
+        check_exposure(settings.BIND)
         server = listen(settings.BIND)
         prepare()
         administrator = first_administrator()
         self._say(f"xmailadmin is at {settings.PORTAL_URL} (listening at {settings.BIND})")
         self._say(f"Data directory: {home.directory()}")
+        own = own_pair(timezone.now()) if settings.TLS else None
+        if own is not None:
+            self._say(f"SHA-256 of its certificate: {own.fingerprint}")
         if administrator is None:
             self._say("Log in with your account.")
         elif administrator.password:
@@ -43,7 +54,7 @@ class Command(BaseCommand):
         else:
             self._say(f"Log in as {administrator.username} with the password that you set.")
         self._say("Press Ctrl-C to stop.")
-        Portal(server).serve()
+        Portal(server, own).serve()
         self._say("xmailadmin has stopped.")
 
     def _say(self, text: str) -> None:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from xmailadmin.management.commands.up import TLS_HELP
+from xmailadmin.tls import check_exposure, own_pair
 
 
 class Command(BaseCommand):
     help = "Serve the pages alone; workers and a ticker run as processes of their own."
     requires_system_checks = ()
     requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tls", action="store_true", help=TLS_HELP)
 
     def handle(self, *args: Any, **options: Any) -> None:
         from xmailadmin.embedded import Web, listen
@@ -21,7 +28,11 @@ class Command(BaseCommand):
                 "CELERY_BROKER_URL names no broker, so no worker would ever hear of what is asked "
                 "for here. Set it to redis://…, or run everything in one process: manage.py up."
             )
+        check_exposure(settings.BIND)
         server = listen(settings.BIND)
+        own = own_pair(timezone.now()) if settings.TLS else None
         self.stdout.write(f"xmailadmin is at {settings.PORTAL_URL} (listening at {settings.BIND})")
+        if own is not None:
+            self.stdout.write(f"SHA-256 of its certificate: {own.fingerprint}")
         self.stdout.flush()
-        Web().run(sockets=[server])
+        Web(own).run(sockets=[server])
