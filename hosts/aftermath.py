@@ -7,7 +7,7 @@ from typing import Any
 
 from certs.models import Pair
 from hosts.install import Outcome
-from hosts.models import Host, Installation
+from hosts.models import Deployment, Host, Installation
 from hosts.transports import REGISTRY
 
 __all__ = ["host_values"]
@@ -24,6 +24,8 @@ def host_values(row: Installation, outcome: Outcome, now: datetime) -> dict[str,
     values: dict[str, Any] = {}
     if any(note.code == "install.mode_0666" for note in outcome.notes):
         values["key_open"] = True
+    if row.deployment.kind == Deployment.Kind.PLACE:
+        return values  # what XMail uses is as it was
     if outcome.status in (Status.INSTALLED, Status.UNCHANGED):
         values |= {"pair": row.pair, "installed_at": now, **_trusted(row.host, row.pair)}
     elif outcome.status == Status.REMOVED:

@@ -188,3 +188,11 @@ def test_a_pair_changed_by_hand_refuses_everything_and_says_how_to_go_on(
     assert "not_reached" in codes
     assert xmail.seen.logins == logins
     assert (mailroot / "server.key").read_bytes() == other.key
+    looked = run("reenrol_host", "mail1")
+    assert looked.status == 1
+    assert f"reenrol_host mail1 --trust-fingerprint {other.sha256}" in looked.error
+    assert run("reenrol_host", "mail1", "--trust-fingerprint", "ab" * 32).status == 1
+    assert xmail.seen.logins == logins
+    assert run_json("reenrol_host", "mail1", "--trust-fingerprint", other.sha256).status == 0
+    assert run("reenrol_host", "mail1").status == 0
+    installed(run_json("deploy_pair", str(pair["id"]), "mail1"))

@@ -71,6 +71,11 @@ def test_the_whole_job(ssh_server: SSHServer, mailroot: Path) -> None:
         second = made_pair("mail2.dojo.jp").json["pair"]
         placed = run_json("deploy_pair", str(second["id"]), "mail1", "--place-only")
         assert placed.statuses == ["PLACED"]
+        again = run_json("deploy_pair", str(second["id"]), "mail1", "--place-only")
+        assert again.statuses == ["UNCHANGED"]
+        held = Host.objects.get().pair
+        assert held is not None
+        assert held.pk == first.json["pair"]["id"]
         assert run_json("deploy_pair", str(second["id"]), "mail1").statuses == ["INSTALLED"]
         assert run_json("rollback_host", "mail1").statuses == ["INSTALLED"]
         findings = run_json("diagnose_hosts").json["findings"]
