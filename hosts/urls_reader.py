@@ -25,4 +25,6 @@ urlpatterns = [
     ),
     path("r/<str:token>/mail.mobileconfig", reader.reader_profile, name="reader_profile"),
     path("r/<str:token>/config-v1.1.xml", reader.reader_autoconfig, name="reader_autoconfig"),
+    path("r/", reader.reader_nowhere, name="reader_nowhere"),
+    path("r/<path:token>", reader.reader_nowhere, name="reader_nowhere"),
 ]

@@ -113,6 +113,7 @@ ACCESS: dict[str, Rule] = {
     "reader_profile": _PUBLIC,
     "reader_autoconfig": _PUBLIC,
     "reader_qr": _PUBLIC,
+    "reader_nowhere": _PUBLIC,
     # Pairs.
     "pair_list": _SEE,
     "pair_detail": _SEE,

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.http import content_disposition_header
@@ -40,6 +40,7 @@ __all__ = [
     "reader_autoconfig",
     "reader_certificate_der",
     "reader_certificate_pem",
+    "reader_nowhere",
     "reader_page",
     "reader_profile",
     "reader_qr",
@@ -74,7 +75,7 @@ def _public(view: Shows) -> Answers:
     """
 
     @wraps(view)
-    def answer(request: HttpRequest, token: str) -> HttpResponse:
+    def answer(request: HttpRequest, token: str = "") -> HttpResponse:
         _choose_language(request)
         response = _answer(view, request, token)
         for name, value in HEADERS.items():
@@ -182,6 +183,15 @@ def reader_page(request: HttpRequest, page: ReaderPage) -> HttpResponse:
         "link": _link(request),
     }
     return render(request, "hosts/reader/page.html", context)
+
+
+@login_not_required
+def reader_nowhere(request: HttpRequest, token: str = "") -> HttpResponse:
+    """Any other address below /r/: a link that lost its last slash, or nothing. Whoever mistypes
+    a link shall not end up on a page of the portal."""
+    if token and "/" not in token:
+        return redirect("reader_page", token)
+    return reader_page(request, token)
 
 
 def _link(request: HttpRequest) -> str:

@@ -20,17 +20,20 @@ get_or_post = require_http_methods(("GET", "HEAD", "POST"))
 
 
 @get_or_post
+@transaction.atomic
 def host_reader(request: HttpRequest, pk: int) -> HttpResponse:
     """Switches the page of a host on, or changes what it says."""
-    host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
+    # Locked, so that two people who switch it on at once make one page.
+    host = get_object_or_404(Host.objects.select_for_update(), pk=pk)
     page = ReaderPage.objects.about(host).first() or ReaderPage(host=host)
     return _edit(request, page)
 
 
 @get_or_post
+@transaction.atomic
 def pair_reader(request: HttpRequest, pk: int) -> HttpResponse:
     """Switches the page of a pair on, or changes what it says."""
-    pair = get_object_or_404(Pair, pk=pk)
+    pair = get_object_or_404(Pair.objects.select_for_update(), pk=pk)
     page = ReaderPage.objects.about(pair).first() or ReaderPage(pair=pair)
     return _edit(request, page)
 
@@ -49,14 +52,12 @@ def _edit(request: HttpRequest, page: ReaderPage) -> HttpResponse:
     was_on = page.on
     form = ReaderForm(request.POST or None, instance=page)
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            if was_on:
-                form.save()
-                action = "reader.edit"
-            else:
-                form.instance.switch_on()
-                action = "reader.on"
-            audit.record(request, action, page.subject, server=page.server_name)
+        if was_on:
+            form.save()
+        else:
+            form.instance.switch_on()
+        action = "reader.edit" if was_on else "reader.on"
+        audit.record(request, action, page.subject, server=page.server_name)
         if was_on:
             messages.success(request, _("The changes are saved."))
         else:

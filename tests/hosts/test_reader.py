@@ -309,6 +309,17 @@ def test_a_link_that_is_withdrawn_or_replaced_is_as_if_it_had_never_been(
     assert len({str(sorted(answer.headers.items())) for answer in answers}) == 1
 
 
+def test_a_mistyped_link_leads_nowhere(client: Client, users_page: ReaderPage) -> None:
+    path = path_of(users_page)
+    for address in ("/r/", f"{path}more/", f"{path}certificate.key", "/r//", "/r/a/b/c"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert "This link does not work" in answer.content.decode()
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert client.get(path.rstrip("/"), follow=True).status_code == 200
+    assert client.get("/r/never", follow=True).status_code == 404
+
+
 def test_a_page_without_a_link_is_not_found_by_an_empty_one(users_page: ReaderPage) -> None:
     users_page.withdraw()
     for token in ("", "None", token_hash(""), "\0"):

@@ -45,6 +45,7 @@ OPEN_TO_ALL = {
     "reader_autoconfig",
     "reader_certificate_der",
     "reader_certificate_pem",
+    "reader_nowhere",
     "reader_page",
     "reader_profile",
     "reader_qr",
