@@ -182,6 +182,7 @@ def test_every_model_that_seals_is_known() -> None:
         "hosts_host.password_sealed",
         "hosts_host.private_key_sealed",
         "hosts_host.passphrase_sealed",
+        "hosts_readerpage.token_sealed",
         "xmailadmin_authenticatorsecret.secret_sealed",
     }
 

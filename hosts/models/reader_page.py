@@ -128,11 +128,12 @@ class ReaderPage(models.Model):
         """Gives the page a new link, saving it; an older link stops working."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with transaction.atomic():
-            if self._state.adding:
-                self.save()  # a secret is sealed for a row that is there
+            # First of all written: a secret is sealed for a row that is there, and a rotation of
+            # master keys waits for whoever seals in a transaction that has begun to write.
+            self.save()
             self.token_sha256 = token_hash(token)
             self.token_sealed = vault.seal(token.encode(), vault.place(self, "token_sealed"))
-            self.save()
+            self.save(update_fields=["token_sha256", "token_sealed"])
 
     def withdraw(self) -> None:
         """Takes the link back; what was entered stays for the next time."""

@@ -53,7 +53,8 @@ def _edit(request: HttpRequest, page: ReaderPage) -> HttpResponse:
     form = ReaderForm(request.POST or None, instance=page)
     if request.method == "POST" and form.is_valid():
         if was_on:
-            form.save()
+            # Only what was asked: the seal may have been renewed since the row was read.
+            page.save(update_fields=ReaderForm.Meta.fields)
         else:
             form.instance.switch_on()
         action = "reader.edit" if was_on else "reader.on"
