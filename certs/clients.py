@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ __all__ = [
     "kind_order",
     "kinds_of",
     "missing_names",
+    "names_among",
     "notes_for",
     "notes_of_kinds",
     "settings_of",
@@ -101,6 +103,24 @@ def covers(names: Iterable[str], host: str) -> bool:
         if pattern.startswith("*.") and host.partition(".")[2] == pattern[2:]:
             return True
     return False
+
+
+def names_among(addresses: Iterable[str]) -> list[str]:
+    """Returns the host names among the addresses of servers, each once.
+
+    An IP address says where the portal tries the services, not what people enter in their mail
+    program, so it tells nothing; nor does a name of the portal's own machine.
+    """
+    found = dict.fromkeys(address.rstrip(".").lower() for address in addresses)
+    return [address for address in found if address and not _tells_nothing(address)]
+
+
+def _tells_nothing(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return address == "localhost" or address.endswith(".localhost")
+    return True
 
 
 def missing_names(facts: CertificateFacts, host_names: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from certs import pair as pem
-from certs.clients import notes_for, tables
+from certs.clients import names_among, notes_for, tables
 from certs.judgement import judge
 from certs.models import Pair
 from certs.models.client_note import Protocol
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FactRow", "context", "fact_rows", "installed", "making"]
 
 HOSTS_SHOWN = 10
+ADDRESSES_JUDGED = 1000
 DEPLOYMENTS_SHOWN = 5
 PATIENCE_S = 15  # a pair that waits longer than this may have no worker
 
@@ -117,10 +118,12 @@ def installed(pair: Pair) -> dict[str, Any]:
 
 def _certificate(pair: Pair, facts: CertificateFacts) -> dict[str, Any]:
     notes = tables(notes_for(facts).defer("results"))
+    addresses = pair.hosts.order_by("address").values_list("address", flat=True).distinct()
+    names = names_among(addresses[:ADDRESSES_JUDGED])
     current = [table for table in notes if not table.historical]
     return {
         "facts": facts,
-        "judgement": judge(facts, now=timezone.now()),
+        "judgement": judge(facts, host_names=names, now=timezone.now()),
         "fact_rows": fact_rows(facts),
         "text": pem.text(pair.certificate_pem or b""),
         "current_tables": current,

@@ -169,6 +169,11 @@ def test_history_keeps_the_judgement(browser: Client, host: Host) -> None:
     assert LATER in page
 
 
-def test_the_page_of_a_pair_shows_it(browser: Client) -> None:
-    page = browser.get(f"/pairs/{issued_pair().pk}/", headers=ENGLISH).content.decode()
+def test_the_page_of_a_pair_shows_it(browser: Client, host: Host) -> None:
+    pair = issued_pair()
+    page = browser.get(f"/pairs/{pair.pk}/", headers=ENGLISH).content.decode()
     assert "How mail clients will take it" in page
+    assert LATER not in page
+    Host.objects.update(pair=pair)
+    page = browser.get(f"/pairs/{pair.pk}/", headers=ENGLISH).content.decode()
+    assert f"by which clients reach these hosts: {LATER}" in page
