@@ -41,6 +41,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     "person.second_factor_removed": _("Second factor removed by an administrator"),
     "user.first_administrator": _("First administrator made"),
     # What was refused, and the audit itself.
+    "portal.move": _("Portal moved to PostgreSQL"),
     "access.denied": _("Refused: no permission"),
     "access.unconfirmed": _("Refused: second factor not shown"),
     "access.forged": _("Refused: not sent by a page of the portal"),

@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu import pools
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import QoS
 
 from xmailadmin.descriptors import raise_limit
 
@@ -22,6 +23,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")
 app = Celery("xmailadmin")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["certs", "hosts", "xmailadmin"])
+
+# Messages that no worker has begun need not be put back when the connection breaks: kombu does that
+# over the very connection that is broken, and the worker ends for it. The sweep rings again.
+QoS.restore_at_shutdown = False
 
 # A page that rings waits so long at most for a broker that is away or frozen, and then leaves it
 # alone for a moment, so that a broker that hangs does not make every page wait.

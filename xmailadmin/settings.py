@@ -206,9 +206,15 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long it is away
 # sweep, so publishing never retries and never keeps a page waiting.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# For the same reason a message is done with as soon as a worker begins: the lease on the rows, not
+# the message, brings back what a dead worker left. A message that waited to be acknowledged would
+# keep a worker from getting over the loss of the broker.
+CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = not EMBEDDED  # leave what this worker cannot begin to another
+# What was begun when the broker went away goes on, and costs no place for what comes afterwards.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # Threads: a chunk of hosts is one event loop in one of them, and all of it waits for sockets. A
 # signal reaches the one process there is, which can then hand over what it has in hand.
 CELERY_WORKER_POOL = "threads"

@@ -25,13 +25,10 @@ RESUMED_WITHIN_S = 60
 BROKER = "The message broker does not answer"
 
 
-def often(count: int) -> pytest.MarkDecorator:
-    """Runs a test once with the other tests, and `count` times with `make faults`."""
-    runs = [pytest.param(1, id="sample")]
-    runs += [
-        pytest.param(run, id=f"{run}", marks=pytest.mark.faults) for run in range(2, count + 1)
-    ]
-    return pytest.mark.parametrize("run", runs)
+def often(count: int, *, sample: bool = True) -> pytest.MarkDecorator:
+    """Runs a test `count` times with `make faults`, and once with the other tests if `sample`."""
+    runs = [pytest.param(run, marks=pytest.mark.faults) for run in range(1, count + 1)]
+    return pytest.mark.parametrize("run", [pytest.param(0, id="sample"), *runs] if sample else runs)
 
 
 @dataclass
@@ -115,14 +112,14 @@ def test_a_worker_that_is_told_to_stop_hands_over(stack: Stack, run: int) -> Non
     stack.finish(number)
 
 
-@often(20)
+@often(20, sample=False)
 def test_a_worker_that_is_killed_loses_nothing(stack: Stack, run: int) -> None:
     number = stack.begin(run)
     stack.portal.workers[run % 2].kill()
     stack.finish(number)
 
 
-@often(5)
+@often(5, sample=False)
 def test_a_web_server_that_is_killed_stops_no_work(stack: Stack, run: int) -> None:
     number = stack.begin(run)
     stack.portal.web.kill()
@@ -142,7 +139,7 @@ def test_a_broker_that_is_killed_loses_nothing_and_is_named(stack: Stack, run: i
     stack.finish(second)
 
 
-@often(10)
+@often(10, sample=False)
 def test_a_broker_that_is_frozen_keeps_no_page_waiting(stack: Stack, run: int) -> None:
     number = stack.begin(run)
     stack.portal.redis.freeze()
@@ -153,7 +150,7 @@ def test_a_broker_that_is_frozen_keeps_no_page_waiting(stack: Stack, run: int) -
     assert ready.status == 503
     assert ready.took_s < 2
     assert '"broker": "unreachable"' in ready.text
-    if run > 1:
+    if run:
         time.sleep(max(0.0, began + 60 - time.monotonic()))
     stack.portal.redis.thaw()
     stack.finish(number)
@@ -176,7 +173,7 @@ def test_a_frozen_database_is_named_within_10_seconds(stack: Stack, run: int) ->
     stack.page("/hosts/", 10, lambda page: page.status == 200)
 
 
-@often(20)
+@often(20, sample=False)
 def test_a_database_that_was_away_loses_nothing(stack: Stack, run: int) -> None:
     number = stack.begin(run)
     stack.portal.postgres.kill()
