@@ -33,10 +33,10 @@ test: ## Install what the tests need, then run them all; ARGS="-k word" picks so
 	@$(MAKE) --no-print-directory dev
 	$(BIN)/python -m pytest --numprocesses=2 $(ARGS)
 
-faults: ## Kill and freeze parts of the portal again and again (hours); ARGS="-k broker" picks some
+faults: ## Inject faults into processes, hosts, connections and disks (hours); ARGS="-k ctrl" picks some
 	@tests/install-packages.sh
 	@$(MAKE) --no-print-directory dev
-	$(BIN)/python -m pytest -m faults --durations=20 -v $(ARGS)
+	$(BIN)/python -m pytest -m faults $(ARGS)
 
 check: lint test ## Everything that must hold before a change is taken: lint, then test
 

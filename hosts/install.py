@@ -44,7 +44,7 @@ async def install(
     try:
         outcome = await run.go()
     except TransportError as error:
-        outcome = run.failed(error.message, permanent=error.permanent)
+        outcome = run.failed(run.named(error.message), permanent=error.permanent)
     finally:
         await transport.close()
     await run.step("RECORD", Message("install.recording"))
@@ -345,6 +345,14 @@ class _Run:
         if not self.proof.endpoints:
             return Message(f"{code}_quiet")
         return Message(code, {"endpoints": name_all(self.proof.endpoints)})
+
+    def named(self, cause: Message) -> Message:
+        """What to say of a run that ended so; that the host may hold a mixture comes first."""
+        unknown = Message("install.unknown_state")
+        if not self.unsettled or cause == unknown:
+            return cause
+        self.notes.append(cause)
+        return unknown
 
     def failed(
         self,

@@ -10,10 +10,40 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.world import LEASE_S, REAL_LEASE_S, World, make_world
+from tests.faults.world import LEASE_S, REAL_LEASE_S, Stage, World, make_world
 from tests.servers import SSHServer
 
-pytest.importorskip("fcntl")
+#: What runs as a sample in every test run, by test and transport: it takes a minute at most.
+SAMPLE = {
+    ("test_killed_at_a_boundary", "local"),
+    ("test_killed_at_a_boundary", "sftp"),
+    ("test_killed_at_a_boundary", "ctrl"),
+    ("test_two_deployments_race", "local"),
+    ("test_a_message_delivered_again", "local"),
+    ("test_a_worker_that_wakes_after_its_lease", "ctrl"),
+    ("test_told_to_stop", "local"),
+    ("test_cut_after_any_byte", "sftp"),
+    ("test_cut_after_any_byte", "ctrl"),
+    ("test_what_was_written_is_not_there", "local"),
+    ("test_refused_in_the_midst_of_the_switch", "sftp"),
+    ("test_another_host_key", "sftp"),
+    ("test_two_hosts_swapped", "ctrl"),
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is no part of the sample."""
+    left_out = [item for item in items if _is_left_out(item)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    case = item.callspec.params if isinstance(item, pytest.Function) and item.callspec else {}
+    if case.get("everything") != "sample" or item.path.parent != Path(__file__).parent:
+        return False
+    transport = case.get("world", case.get("transport", ""))
+    return (getattr(item, "originalname", ""), transport) not in SAMPLE
 
 
 @dataclass
@@ -85,10 +115,21 @@ def hosts_a_run(everything: bool) -> int:
     return int(os.environ.get("FAULT_HOSTS", "100")) if everything else 6
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portal's data directory with an empty database, to be copied."""
+    stage = Stage(tmp_path_factory.mktemp("home"))
+    stage.close()
+    return stage.portal.home
+
+
 @pytest.fixture(params=["local", "sftp", "ctrl"])
-def world(request: pytest.FixtureRequest, tmp_path: Path, everything: bool) -> Iterator[World]:
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, everything: bool, home: Path
+) -> Iterator[World]:
     ssh: SSHServer | None = None
     if request.param == "sftp":
         ssh = request.getfixturevalue("ssh_server")
-    with make_world(tmp_path / "world", request.param, hosts_a_run(everything), ssh) as world:
+    count = hosts_a_run(everything)
+    with make_world(tmp_path / "world", request.param, count, home, ssh) as world:
         yield world

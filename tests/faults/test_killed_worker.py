@@ -17,6 +17,8 @@ SEEDS = 5
 def hold_something(world: World, seed: int) -> dict[int, Files]:
     """What lies on the hosts before: mostly what the portal installed, else what it never saw."""
     draw = random.Random(seed)  # noqa: S311
+    for site in world.sites:
+        site.close_key()
     if seed % SEEDS == 1:
         for site in world.sites:
             site.hold(foreign_pair())

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from tests.portal import CHECKOUT, Portal
 from tests.servers import SSHServer
 
 TRANSPORTS = ("local", "sftp", "ctrl")
-LEASE_S = 3.0
+LEASE_S = 2.5
 REAL_LEASE_S = 30.0
 Files = tuple[bytes | None, bytes | None]
 NOTHING: Files = (None, None)
@@ -88,10 +89,12 @@ class Process:
 
 
 class Stage:
-    """tests/faults/stage.py with a data directory of its own."""
+    """tests/faults/stage.py with a data directory of its own, which may be made from another."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, home: Path | None = None) -> None:
         self.portal = Portal(directory / "portal")
+        if home:
+            shutil.copytree(home, self.portal.home)
         self.log = directory / "stage.log"
         self._answers = directory / "answers"
         self._answers.mkdir()
@@ -106,7 +109,8 @@ class Stage:
                 stderr=log,
                 text=True,
             )
-        self.do("prepare")
+        if not home:
+            self.do("prepare")
 
     def begin(
         self, act: str, *, lease: float = LEASE_S, trap: Any = None, **arguments: Any
@@ -153,6 +157,11 @@ class Site:
     def hold(self, pair: Files) -> None:
         """Lie there from now on."""
         write_pair(self.root, *pair)
+
+    def close_key(self) -> None:
+        """Do what the portal asks for after a first installation by CTRL."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.root / "server.key").chmod(0o600)
 
     @property
     def leftovers(self) -> list[str]:
@@ -263,12 +272,12 @@ def foreign_pair() -> Files:
 
 @contextlib.contextmanager
 def make_world(
-    directory: Path, transport: str, count: int, ssh: SSHServer | None = None
+    directory: Path, transport: str, count: int, home: Path, ssh: SSHServer | None = None
 ) -> Iterator[World]:
     """A world of `count` hosts, all of which serve a pair that the portal has made."""
     directory.mkdir()
     with contextlib.ExitStack() as stack:
-        stage = Stage(directory)
+        stage = Stage(directory, home)
         stack.callback(stage.close)
         world = World(transport, stage, pairs=stage.do("make_pairs", count=3))
         first = as_files(world.pairs[0])
