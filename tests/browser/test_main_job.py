@@ -94,7 +94,7 @@ def test_from_log_in_to_roll_back(
     # The same pair to the third host, from the page of the pair.
     page.goto("/pairs/1/install/")
     page.get_by_label("mail3").check()
-    page.locator("main form [type=submit]").last.click()
+    page.locator("main form .btn-primary[type=submit]").click()
     expect(page).to_have_url(re.compile(r"/deployments/2/(\?|$)"))
     expect(page.locator(DONE)).to_be_visible(timeout=15_000)
     assert on_disk(mailroots[2]) == first
