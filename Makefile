@@ -59,8 +59,9 @@ fmt: dev ## Format code and templates, and mend what can be mended
 messages: dev ## Bring the translation files up to date with the code (needs gettext)
 	$(CHECKS) $(BIN)/python manage.py makemessages --locale=ja
 
-bench: dev ## Measure against the baselines and write bench/RESULTS.md (use an idle machine)
-	$(BIN)/python -m bench
+bench: ## Measure against the baselines and write bench/RESULTS.md (use an idle machine)
+	@PYTHON='$(PYTHON)' requirements/install.sh bench
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench
 
 lab: dev ## Run the mail clients of this machine against every kind of certificate, changing nothing
 	@tests/install-packages.sh

@@ -12,7 +12,9 @@ from bench.measure import RESULTS, machine
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("names", nargs="*", help="sftp ctrl making pages embedded; default: all")
+    parser.add_argument(
+        "names", nargs="*", help="sftp ctrl growth making embedded pages; default: all"
+    )
     parser.add_argument("--times", type=int, default=5, help="repetitions; medians are quoted")
     parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 300])
     parser.add_argument("--installations", type=int, default=100_000)
@@ -35,6 +37,7 @@ def main() -> None:
             "One pair to N hosts by CTRL",
             lambda: fanout.against_ctrl(chosen.hosts, chosen.times),
         ),
+        "growth": ("How cost grows", lambda: fanout.growth([1, 10, 100, 1000])),
         "making": ("Making a pair", lambda: making.against_openssl(chosen.times)),
         "embedded": ("The embedded portal", lambda: starting.embedded(chosen.times)),
         "pages": (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import pushes
-from bench.measure import Sample, alternate, table
+from bench.measure import Sample, alternate, cpu_s, table
 from bench.portal import HOME
 from tests.doubles.mailroot import make_mailroot
 from tests.doubles.xmail import XMail
@@ -175,6 +177,24 @@ def against_ctrl(counts: Sequence[int], times: int) -> str:
                     samples[bare].cpu_s += done[bare].cpu_s
                 rows += _rows(count, samples, ours_name=name)
     return table(["N", "what", "median s", "CPU s, server included", "ours is"], rows)
+
+
+def growth(counts: Sequence[int]) -> str:
+    """Returns the table of how the whole path grows with the number of hosts (local ones)."""
+    from tests.factories import local_host
+
+    rows: list[list[object]] = []
+    with tempfile.TemporaryDirectory(dir=HOME) as folder:
+        hosts = [local_host(Path(folder), f"g{number}") for number in range(max(counts))]
+        pairs = new_pairs()
+        deploy(next(pairs), hosts[:1])
+        for count in counts:
+            began, cpu = time.perf_counter(), cpu_s()
+            deploy(next(pairs), hosts[:count])
+            wall, used = time.perf_counter() - began, cpu_s() - cpu
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            rows.append([count, wall, wall / count * 1000, used, peak])
+    return table(["N", "s", "ms a host", "CPU s", "peak memory, MiB"], rows)
 
 
 def _rows(count: int, samples: dict[str, Sample], ours_name: str = "ours") -> list[list[object]]:

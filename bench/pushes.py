@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 import socket
 import ssl
@@ -152,7 +153,7 @@ def ansible(server: SSHServer, roots: Sequence[Path], files: Files, forks: int) 
             )
         )
         environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": os.environ["PATH"],
             "HOME": scratch,
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_HOST_KEY_CHECKING": "False",

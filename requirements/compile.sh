@@ -3,7 +3,7 @@
 # --no-emit-*: the locks name packages and hashes only, never where they are fetched from.
 set -eu
 cd "$(dirname "$0")"
-for name in base dev; do
+for name in base dev bench; do
     uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
         --no-emit-index-url --no-emit-find-links --quiet "$@" "$name.in" -o "$name.txt"
 done

@@ -34,11 +34,11 @@ if ! new_enough .venv/bin/python; then
     "$PYTHON" -m venv .venv || fail "$PYTHON -m venv .venv failed, for the reason above."
 fi
 
-# The dev lock holds everything in the base lock, at the same versions (dev.in says -c base.txt).
-for have in "$lock" dev; do
+# Each lock holds everything in the one before (base, dev, bench), at the same versions.
+for have in "$lock" dev bench; do
     if cmp -s "requirements/$have.txt" ".venv/$have.lock"; then exit 0; fi
 done
-rm -f .venv/base.lock .venv/dev.lock
+rm -f .venv/base.lock .venv/dev.lock .venv/bench.lock
 echo "setup: installing the locked packages of requirements/$lock.txt"
 # Wheels alone: a package that wants a compiler here is better refused in one line.
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input \
