@@ -12,7 +12,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hosts.install import LeaseLost, Order, Outcome, PairFiles, install
@@ -53,7 +53,7 @@ class Entry:
     loop: asyncio.AbstractEventLoop
     told: asyncio.Future[None]
     error: Exception | None = None
-    steps: list[dict[str, Any]] = field(default_factory=list)  # to be kept once it is written
+    step: dict[str, Any] | None = None  # as it stands in the row, unless that was rolled back
 
     def tell(self) -> None:
         def settle() -> None:
@@ -68,8 +68,16 @@ class Entry:
             self.loop.call_soon_threadsafe(settle)
 
 
+#: Steps that only look at the host. Whoever lost its lease is told at the next one of the others.
+TELLING = frozenset({"CONNECT", "READ_BACK", "VERIFY", "RECORD"})
+
+
 class Journal:
-    """What install.py tells about one installation; each call returns when it is on record."""
+    """What install.py tells about one installation.
+
+    A call returns when it is on record, but for steps that change nothing on the host: those are
+    recorded in their order, at the latest with the next call that is waited for.
+    """
 
     def __init__(self, entries: queue.SimpleQueue[Entry], row_id: int) -> None:
         #: Whether files on the host may have been replaced.
@@ -78,17 +86,25 @@ class Journal:
         self._row_id = row_id
 
     async def step(self, step: str, message: Message) -> None:
-        await self.record("step", (step, message))
+        told = self._post("step", (step, message))
+        if step in TELLING:
+            # Nothing on the host depends on it: a commit that is waited for would only cost time.
+            told.add_done_callback(lambda done: done.cancelled() or done.exception())
+        else:
+            await told
         self.switching = self.switching or step == "SWITCH"
 
     async def adopt(self, previous: PairFiles) -> None:
         await self.record("adopt", previous)
 
     async def record(self, what: str, value: Any) -> None:
+        await self._post(what, value)
+
+    def _post(self, what: str, value: Any) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         told: asyncio.Future[None] = loop.create_future()
         self._entries.put(Entry(self._row_id, what, value, loop, told))
-        await told
+        return told
 
 
 class FanOut:

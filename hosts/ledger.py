@@ -231,7 +231,7 @@ class _Run:
                 self._record_batch(batch, renew=renew)
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The database cannot be written: %s", error)
-                self._forget_the_unwritten()
+                self._forget_the_unwritten(batch)
                 close_old_connections()
                 if time.monotonic() > give_up:
                     for entry in batch:
@@ -239,7 +239,7 @@ class _Run:
                     break
                 time.sleep(1)
             except Exception as error:
-                self._forget_the_unwritten()
+                self._forget_the_unwritten(batch)
                 if len(batch) > 1:  # what is wrong with one of them must not cost the others
                     for entry in batch:
                         self._record_persistently([entry], renew=False)
@@ -262,13 +262,15 @@ class _Run:
                     self._record(entry)
                 except LeaseLost as error:
                     entry.error = error
-        for entry in batch:
-            self.rows[entry.row_id].steps += entry.steps
 
-    def _forget_the_unwritten(self) -> None:
+    def _forget_the_unwritten(self, batch: list[Entry]) -> None:
         """Drops what a transaction that was rolled back has made."""
         self.adopted.clear()
         self.snapshots.clear()
+        for entry in batch:
+            if entry.step is not None:
+                self.rows[entry.row_id].steps.remove(entry.step)
+                entry.step = None
 
     def _renew(self) -> None:
         for model in (Host, Installation):
@@ -279,8 +281,9 @@ class _Run:
         if entry.what == "step":
             step, message = entry.value
             now = timezone.now().isoformat()
-            entry.steps = [{"step": step, "at": now, "message": message.to_json()}]
-            self._write(row, step=step, steps=row.steps + entry.steps)
+            entry.step = {"step": step, "at": now, "message": message.to_json()}
+            row.steps.append(entry.step)
+            self._write(row, step=step, steps=row.steps)
         elif entry.what == "adopt":
             row.previous_pair, row.adopted = self._adopt(row, entry.value), True
             self._write(row, previous_pair=row.previous_pair, adopted=True)
