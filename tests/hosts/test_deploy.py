@@ -253,7 +253,7 @@ def test_a_worker_that_slept_past_its_lease_leaves_the_host_alone(hosts: list[Ho
     deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
     token, rows = claim([deployment.installations.get().pk])
     Installation.objects.filter(pk=rows[0].pk).update(token="of another worker"[:16])
-    ledger._Run(token, rows).go()
+    assert list(ledger._Run(token, rows).go()) == []
     assert on_disk(hosts[0]) == (None, None)
     assert deployment.installations.get().status == Status.RUNNING
 

@@ -1,0 +1,152 @@
+"""Hosts that may hold half a pair: tried again with pauses, and put right after two workers."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from django.db.models import F
+
+from certs.models import Pair, lease
+from hosts import deploy, ledger
+from hosts.models import Deployment, Host, Installation
+from tests.doubles.mailroot import make_mailroot, write_pair
+from tests.doubles.pairs import make_pair
+from tests.factories import files, issued_pair, local_host, on_disk
+from tests.hosts.memory import OLD_FILES
+
+pytestmark = pytest.mark.django_db
+Status = Installation.Status
+
+
+@pytest.fixture(autouse=True)
+def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return local_host(tmp_path)
+
+
+@pytest.fixture
+def interrupted(host: Host) -> Installation:
+    """A dead worker's: the host has the new key and the old certificate, and cannot be reached."""
+    old, new = issued_pair(), issued_pair(common_name="new.dojo.jp")
+    write_pair(Path(host.mailroot), files(new)[0], files(old)[1])
+    shutil.move(host.mailroot, host.mailroot + ".away")
+    deployment = deploy.create_deployment(new, [host], by=None)
+    deployment.installations.update(previous_pair=old, adopted=True)
+    return deployment.installations.get()
+
+
+def wait_over(row: Installation) -> None:
+    """Let the pause run out."""
+    for model in (Installation.objects.filter(pk=row.pk), Host.objects.filter(installations=row)):
+        model.update(token=F("token"), lease_until=None)
+
+
+def test_a_host_that_may_hold_a_mixture_is_tried_again(
+    host: Host, interrupted: Installation
+) -> None:
+    ledger.run([interrupted.pk])
+    interrupted.refresh_from_db()
+    assert interrupted.status == Status.RUNNING
+    assert interrupted.message == {"code": "install.unknown_state", "params": {}}
+    assert not deploy.ready().exists(), "its pause has not run out"
+    shutil.move(host.mailroot + ".away", host.mailroot)
+    wait_over(interrupted)
+    ledger.run([interrupted.pk])
+    interrupted.refresh_from_db()
+    assert interrupted.status == Status.INSTALLED
+    assert on_disk(host) == files(interrupted.pair or Pair())
+
+
+def test_a_host_that_refuses_is_given_up_with_the_reason(
+    host: Host, interrupted: Installation
+) -> None:
+    for _ in range(ledger.MOST_REFUSALS):
+        ledger.run([interrupted.pk])
+        wait_over(interrupted)
+    interrupted.refresh_from_db()
+    assert interrupted.status == Status.FAILED
+    assert interrupted.attempts == ledger.MOST_REFUSALS
+    assert interrupted.message == {"code": "install.unknown_state", "params": {}}
+    assert [note["code"] for note in interrupted.notes] == ["transport.mailroot_missing"]
+    assert interrupted.previous_pair is not None
+
+
+def test_each_pause_is_twice_as_long(host: Host, interrupted: Installation) -> None:
+    ends = []
+    for _ in range(2):
+        ledger.run([interrupted.pk])
+        interrupted.refresh_from_db()
+        assert interrupted.lease_until is not None
+        ends.append(interrupted.lease_until.timestamp() - time.monotonic())
+        wait_over(interrupted)
+    assert 1.8 < ends[1] / ends[0] < 2.2
+
+
+def test_half_a_pair_is_kept_byte_for_byte(host: Host) -> None:
+    pair = make_pair()
+    for held in ((pair.key, None), (None, b"no certificate\r\n"), (b"", pair.certificate)):
+        write_pair(Path(host.mailroot), *held)
+        deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+        (row,) = ledger.work(deployment)
+        assert row.status == Status.INSTALLED
+        assert row.previous_pair is not None
+        assert files(row.previous_pair) == held
+
+
+# --- Two workers -------------------------------------------------------------------------------
+
+
+def overwritten(host: Host, deployment: Deployment) -> Installation:
+    """A worker of this deployment stood still, and writes its key when it wakes."""
+    row = deployment.installations.get()
+    key, _ = files(row.pair or Pair())
+    write_pair(Path(host.mailroot), key, on_disk(host)[1])
+    return row
+
+
+def test_what_a_late_worker_wrote_is_put_right(host: Host) -> None:
+    first, second = (
+        deploy.create_deployment(issued_pair(common_name=f"m{number}.dojo.jp"), [host], by=None)
+        for number in (1, 2)
+    )
+    for deployment in (first, second):
+        list(ledger.work(deployment))
+    again = deploy.put_right(overwritten(host, first))
+    assert again is not None
+    (row,) = ledger.work(again)
+    assert row.status == Status.INSTALLED
+    assert on_disk(host) == files(second.pair or Pair())
+
+
+def test_after_a_failure_the_pair_from_before_is_what_is_right(host: Host) -> None:
+    make_mailroot(Path(host.mailroot), key=OLD_FILES.key, certificate=OLD_FILES.certificate)
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    (row,) = ledger.work(deployment)
+    Installation.objects.filter(pk=row.pk).update(status=Status.ROLLED_BACK)
+    again = deploy.put_right(overwritten(host, deployment))
+    assert again is not None
+    list(ledger.work(again))
+    assert on_disk(host) == (OLD_FILES.key, OLD_FILES.certificate)
+
+
+def test_a_host_of_which_nothing_is_known_is_left_alone(host: Host) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    deployment.installations.update(status=Status.CANCELLED)
+    assert deploy.put_right(deployment.installations.get()) is None
+
+
+# --- The clock of leases -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lease_s", "free"), [(-1, True), (20, False), (86400, True)])
+def test_only_a_lease_that_can_be_is_one(host: Host, lease_s: int, free: bool) -> None:
+    """One that ends in a day was written before the clock was set back, or by a restarted one."""
+    Host.objects.update(lease_until=lease.lease_now(lease_s * lease.LEASE / lease.LEASE.seconds))
+    assert Host.objects.filter(lease.free()).exists() == free
