@@ -17,7 +17,7 @@ from hosts import addresses, mailroot
 from hosts.messages import Message
 from hosts.models import Host
 from hosts.models.host import SECRETS
-from hosts.probe import Endpoint
+from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.transports import REGISTRY, Credential, Target, normal_fingerprint
 from hosts.wording import word
@@ -287,6 +287,11 @@ class HostForm(forms.ModelForm[Host]):
         if self.secrets:
             host.keep_secrets(**self.secrets)
         return host
+
+    @property
+    def presented(self) -> list[EndpointResult]:
+        """What the host's services presented meanwhile."""
+        return self.inspection.endpoints if self.inspection is not None else []
 
     @property
     def found(self) -> list[Message]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from certs.models import Pair
 from hosts.messages import Message
 from hosts.models import Diagnosis, Installation
+from hosts.probe import EndpointResult
 from hosts.wording import word
 
-__all__ = ["findings_json", "installation_json", "installation_line", "pair_json"]
+__all__ = [
+    "endpoints_json",
+    "findings_json",
+    "installation_json",
+    "installation_line",
+    "pair_json",
+]
 
 
 def pair_json(pair: Pair) -> dict[str, Any]:
@@ -36,19 +44,19 @@ def installation_json(row: Installation) -> dict[str, Any]:
         "message": _worded(row.message),
         "pair": row.pair_id,
         "previous_pair": row.previous_pair_id,
-        "endpoints": [
-            {
-                "name": each["name"],
-                "port": each["port"],
-                "ok": each["ok"],
-                "sha256": each["sha256"],
-                "message": _worded(each["message"]),
-            }
-            for each in row.endpoints
-        ],
+        "endpoints": [_endpoint(each) for each in row.endpoints],
         "steps": [{**step, "message": _worded(step["message"])} for step in row.steps],
         "notes": [_worded(note) for note in row.notes],
     }
+
+
+def endpoints_json(results: Iterable[EndpointResult]) -> list[dict[str, Any]]:
+    return [_endpoint(result.to_json()) for result in results]
+
+
+def _endpoint(result: dict[str, Any]) -> dict[str, Any]:
+    told = {name: result[name] for name in ("name", "port", "ok", "sha256")}
+    return {**told, "message": _worded(result["message"])}
 
 
 def installation_line(row: Installation) -> str:

@@ -75,6 +75,7 @@ def test_an_identity_is_shown_and_nothing_is_sent_until_it_is_confirmed(
     assert added.status == 0, added
     assert "Logged in as admin" in added.out
     assert "A matching pair for old.test is installed there" in added.out
+    assert f"SMTPS {xmail.ports['smtps']}: {OLD.sha256}" in added.out
     assert Host.objects.get().trust_fingerprint == OLD.sha256
     assert xmail.seen.clear_passwords == 0
 

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from hosts.host_form import HostForm
 from hosts.models import Host
+from hosts.reports import endpoints_json
 from hosts.wording import word
 from xmailadmin import audit
 from xmailadmin.commands import PortalCommand
@@ -87,6 +88,9 @@ class Command(PortalCommand):
             )
         for message in form.found:
             self.say(word(message))
+        services = endpoints_json(form.presented)
+        for each in services:
+            self.say(f"{each['name'].upper()} {each['port']}: {each['sha256'] or each['message']}")
         return {
             "host": {
                 "id": host.pk,
@@ -95,6 +99,7 @@ class Command(PortalCommand):
                 "trust_fingerprint": host.trust_fingerprint,
             },
             "found": [{"code": message.code, "message": word(message)} for message in form.found],
+            "endpoints": services,
         }, False
 
     def _refusal(self, form: HostForm) -> dict[str, Any]:
