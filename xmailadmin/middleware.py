@@ -21,9 +21,10 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
         streamed = WhiteNoiseMiddleware.serve(static_file, request)
-        whole = HttpResponse(
-            b"".join(streamed), status=streamed.status_code, headers=dict(streamed.items())
-        )
+        content = b"".join(streamed)
+        whole = HttpResponse(content, status=streamed.status_code, headers=dict(streamed.items()))
+        if content:  # the length that WhiteNoise noted at the start is wrong after an upgrade
+            whole["Content-Length"] = str(len(content))
         streamed.close()
         return whole
 
