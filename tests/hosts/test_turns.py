@@ -1,0 +1,184 @@
+"""Whose turn it is when many deployments wait, and what becomes of one that is cancelled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from hosts import deploy, fan_out, ledger
+from hosts.models import Deployment, Host, Installation
+from tests import people
+from tests.factories import files, issued_pair, local_host, on_disk
+from xmailadmin import celery
+from xmailadmin.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+Status = Installation.Status
+
+
+@pytest.fixture(autouse=True)
+def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
+@pytest.fixture(autouse=True)
+def _few_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "CHUNK", 3)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> list[Host]:
+    return [local_host(tmp_path, f"mail{number}") for number in range(8)]
+
+
+def next_hosts() -> list[str]:
+    """The hosts that a worker which is free now would begin with."""
+    chunk = deploy.next_chunk()
+    return [] if chunk is None else list(chunk.values_list("host_name", flat=True))
+
+
+def begin(names: list[str]) -> str:
+    """A worker claims these hosts, and is still busy with them."""
+    token, _rows = ledger._claim(deploy.ready().filter(host_name__in=names))
+    return token
+
+
+def test_a_big_deployment_does_not_keep_a_small_one_waiting(hosts: list[Host]) -> None:
+    pair = issued_pair()
+    deploy.create_deployment(pair, hosts[:7], by=None)
+    deploy.create_deployment(pair, hosts[7:], by=None)
+    assert next_hosts() == ["mail0", "mail1", "mail2"]
+    begin(next_hosts())
+    assert next_hosts() == ["mail7"]
+    begin(next_hosts())
+    assert next_hosts() == ["mail3", "mail4", "mail5"]
+
+
+def test_a_dead_worker_does_not_count_as_busy(hosts: list[Host]) -> None:
+    pair = issued_pair()
+    deploy.create_deployment(pair, hosts[:4], by=None)
+    deploy.create_deployment(pair, hosts[4:], by=None)
+    token = begin(next_hosts())
+    past = timezone.now() - timedelta(seconds=1)
+    for model in (Host, Installation):
+        model._default_manager.filter(token=token).update(lease_until=past)
+    assert next_hosts() == ["mail0", "mail1", "mail2"]
+
+
+def test_whatever_a_message_says_the_one_whose_turn_it_is_is_done(hosts: list[Host]) -> None:
+    pair = issued_pair()
+    big = deploy.create_deployment(pair, hosts[:7], by=None)
+    small = deploy.create_deployment(pair, hosts[7:], by=None)
+    begin(next_hosts())
+    last = list(big.installations.order_by("pk").values_list("pk", flat=True))[6:]
+    assert [row.deployment for row in ledger.run_next(last)] == [small]
+    assert big.installations.get(pk=last[0]).status == Status.QUEUED
+
+
+def test_the_next_chunk_is_rung_for_until_nothing_waits(
+    hosts: list[Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hosts.tasks import install_hosts
+
+    rung: list[tuple[object, ...]] = []
+
+    def ring(*arguments: object, **_: object) -> bool:
+        rung.append(arguments)
+        return True
+
+    monkeypatch.setattr(celery, "ring", ring)
+    deploy.create_deployment(issued_pair(), hosts, by=None)
+    for left in (5, 2, 0):
+        rung.clear()
+        install_hosts([])
+        assert Installation.objects.filter(status=Status.QUEUED).count() == left
+        assert (("hosts.tasks.install_hosts", []) in rung) == (left > 0)
+    rung.clear()
+    install_hosts([])
+    assert rung == []
+
+
+# --- Cancelling ----------------------------------------------------------------------------------
+
+
+def test_what_is_begun_is_finished_and_the_rest_is_not_begun(hosts: list[Host]) -> None:
+    person = people.person("operator")
+    pair = issued_pair()
+    deployment = deploy.create_deployment(pair, hosts, by=None)
+    ledger._do(deploy.ready().filter(deployment=deployment, host=hosts[0]))
+    begun = deployment.installations.get(host=hosts[1])
+    token, rows = ledger._claim(deploy.ready().filter(pk=begun.pk))
+    Installation.objects.filter(pk=begun.pk).update(step="STAGE", adopted=True)
+    claimed = begin(["mail2", "mail3"])
+    assert deploy.cancel(deployment, by=person) == 7 - 1
+    states = dict(deployment.installations.values_list("host_name", "status"))
+    assert (states["mail0"], states["mail1"]) == (Status.INSTALLED, Status.RUNNING)
+    assert {states[f"mail{number}"] for number in range(2, 8)} == {Status.CANCELLED}
+    assert not Host.objects.filter(token=claimed).exists(), "these hosts are free again"
+    assert Deployment.objects.filter(finished_at=None).exists()
+    for _news in ledger._Run(token, rows).go():
+        pass
+    deploy.sweep()
+    deployment.refresh_from_db()
+    assert deployment.finished
+    assert on_disk(hosts[1]) == files(pair)
+    assert on_disk(hosts[2]) == (None, None)
+    entry = AuditEntry.objects.get(action="deployment.cancel")
+    assert (entry.actor, entry.detail["hosts"]) == (person, 6)
+
+
+def test_a_worker_that_had_claimed_a_host_leaves_it_alone(hosts: list[Host]) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
+    token, rows = ledger._claim(deploy.ready())
+    deploy.cancel(deployment, by=None)
+    for _news in ledger._Run(token, rows).go():
+        pass
+    assert on_disk(hosts[0]) == (None, None)
+    row = deployment.installations.get()
+    assert (row.status, row.steps) == (Status.CANCELLED, [])
+
+
+def test_half_a_pair_is_not_left_by_cancelling(hosts: list[Host]) -> None:
+    """Handed back in the midst of it: another worker has to make the host whole."""
+    deployment = deploy.create_deployment(issued_pair(), hosts[:2], by=None)
+    deployment.installations.filter(host=hosts[0]).update(adopted=True)
+    assert deploy.cancel(deployment, by=None) == 1
+    assert deployment.installations.get(host=hosts[0]).status == Status.QUEUED
+    deploy.settle(Deployment.objects.all())
+    assert deployment.installations.get(host=hosts[0]).status == Status.QUEUED
+
+
+def test_the_page_has_a_button_while_there_is_something_to_cancel(
+    hosts: list[Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(celery, "ring", lambda *_, **__: True)
+    deployment = deploy.create_deployment(issued_pair(), hosts, by=None)
+    client = people.signed_in(people.person("operator"))
+    address = reverse("deployment_cancel", args=[deployment.pk])
+    assert address in client.get(deployment.get_absolute_url()).content.decode()
+    page = client.post(address, follow=True).content.decode()
+    assert "Cancelled on 8 hosts that had not been begun." in page
+    assert address not in page
+    assert "Cancelled by a person before this host was begun." in page
+    page = client.post(address, follow=True).content.decode()
+    assert "finished already" in page
+
+
+# --- Stopping ------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_stops_begins_nothing_and_hands_back_at_once(
+    hosts: list[Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts[:3], by=None)
+    token, rows = ledger._claim(deploy.ready())
+    monkeypatch.setattr(fan_out.stopping, "is_set", lambda: True)
+    for _news in ledger._Run(token, rows).go():
+        pass
+    assert deployment.counts() == {"QUEUED": 3}
+    assert deploy.ready().filter(rung_at=None).count() == 3, "the next sweep rings for them"
+    assert ledger.run_next() == []

@@ -1,0 +1,79 @@
+"""What the log shows of an event, and what it never shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+
+import pytest
+import structlog
+
+from tests.doubles.pairs import make_pair
+from xmailadmin import logs
+
+KEY = make_pair().key.decode()
+
+
+def written(form: str, capsys: pytest.CaptureFixture[str], message: str, **extra: object) -> str:
+    """The line that an event becomes in this form."""
+    formatter = logs.configuration(form)["formatters"]["event"]
+    build = {name: value for name, value in formatter.items() if name != "()"}
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter["()"](**build))
+    try:
+        raise ValueError(message)
+    except ValueError:
+        record = logging.LogRecord(
+            "hosts.ledger", logging.ERROR, __file__, 1, message, None,
+            extra.pop("exc_info", None),  # type: ignore[arg-type]
+        )  # fmt: skip
+        return handler.format(record)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_says_to_which_request_it_belongs(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r-1", task_id="t-1"):
+        line = written(form, capsys, "Installation 5 failed")
+        assert logs.request_id() == "r-1"
+    assert "Installation 5 failed" in line
+    assert "r-1" in line
+    assert "t-1" in line
+    if form == "json":
+        assert json.loads(line)["logger"] == "hosts.ledger"
+    else:
+        assert " ERROR hosts.ledger: " in line
+    assert logs.request_id() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (KEY, KEY.splitlines()[1]),
+        (repr(KEY.encode()), KEY.splitlines()[1]),
+        (KEY[:120], KEY.splitlines()[1][:20]),
+        ("redis://:hunter2@10.0.0.1/0", "hunter2"),
+        ("postgres://xmailadmin:hunter2@db:5432/x refused", "hunter2"),
+        ("Authorization: Bearer abc.def-1", "abc.def-1"),
+        ("GET /r/AbCdEfGhIjKlMnOpQrStUvWxYz/server.cert", "AbCdEfGhIjKl"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(
+    text: str, secret: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for form in ("text", "json"):
+        assert secret not in written(form, capsys, f"before {text} after")
+
+
+def test_what_is_called_a_secret_is_masked() -> None:
+    event = {
+        "event": "x",
+        "password": "p1",
+        "detail": {"passphrase": "p2", "names": ["a"], "more": {"api_token": "p3"}},
+        "raw": KEY.encode(),
+    }
+    told = str(logs.redact(None, "", event))
+    assert not any(secret in told for secret in ("p1", "p2", "p3", KEY.splitlines()[1]))
+    assert "'names': ['a']" in told
