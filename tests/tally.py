@@ -19,6 +19,21 @@ FUZZ = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 
 #: What is counted: its name in the table, and how many there must be.
 ROWS: dict[str, tuple[str, int]] = {
+    "common name": ("Common names, in both languages", 2000),
+    "DNS names": ("Aliases, in both languages", 3000),
+    "IP addresses": ("IP addresses, in both languages", 1000),
+    "e-mail": ("E-mail addresses, in both languages", 1000),
+    "list of names": ("Lists of names, in both languages", 500),
+    "validity": ("Days of validity, in both languages", 1000),
+    "kind of key": ("Kinds of keys, all and wrong ones, in both languages", 30),
+    "subject": ("Country, organization, department, places", 1000),
+    "anything anywhere": ("Several fields of the pair at once, or none", 500),
+    "host": ("Host, port, user, MailRoot, in both languages", 2500),
+    "accepted and read by OpenSSL": ("Accepted, signed, read back by OpenSSL", 500),
+    "paths": ("Paths that would lead out of a MailRoot", 1000),
+    "addresses": ("Spellings of addresses that no host may have", 500),
+    "injection": ("Strings that would be further commands or headers", 1000),
+    "scripts": ("Scripts in text fields, in Chromium, in both languages", 200),
     "rotation": ("Rotation of the master key killed with 1,000 secrets", 20),
 }
 
