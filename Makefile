@@ -6,6 +6,8 @@ PYTHON ?=
 ARGS ?=
 BIN := .venv/bin
 PO := $(wildcard xmailadmin/locale/*/LC_MESSAGES/*.po)
+# What `make fuzz` runs: everything that counts what it tries, or tries more with that profile.
+FUZZ := tests/fuzz tests/certs tests/test_rotation.py tests/test_backup.py tests/test_canary.py
 # Checks get a data directory of their own, away from a portal's.
 CHECKS := env XMAILADMIN_HOME=$(CURDIR)/.venv/checks-home
 
@@ -37,6 +39,15 @@ faults: ## Inject faults into processes, hosts, connections and disks (hours); A
 	@tests/install-packages.sh
 	@$(MAKE) --no-print-directory dev
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+fuzz: ## All generated input, and the table of what was tried; ARGS="-k word" picks some
+	@tests/install-packages.sh
+	@$(MAKE) --no-print-directory dev
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest --numprocesses=2 $(FUZZ) $(ARGS)
+
+audit: dev ## Ask the advisory database about the locked dependencies (needs the network)
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/base.txt
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/dev.txt
 
 check: lint test ## Everything that must hold before a change is taken: lint, then test
 

@@ -22,8 +22,11 @@ from certs.issue import PrivateKey, generate_key
 from hosts.registration import Inspection
 from tests.certs.conftest import examples as _examples
 from tests.certs.conftest import spec
+from tests.hosts.conftest import site
 from tests.people import person, signed_in
 from tests.tally import FUZZ, Tally
+
+__all__ = ["examples", "site"]
 
 SLOWEST_MS = 100
 LANGUAGES = ("en", "ja")
