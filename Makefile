@@ -46,8 +46,8 @@ fuzz: ## All generated input, and the table of what was tried; ARGS="-k word" pi
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest --numprocesses=2 $(FUZZ) $(ARGS)
 
 audit: dev ## Ask the advisory database about the locked dependencies (needs the network)
-	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/base.txt
-	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/dev.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements/base.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements/dev.txt
 
 check: lint test ## Everything that must hold before a change is taken: lint, then test
 
