@@ -6,6 +6,8 @@ Safe to run at every start and by several processes: what is there is left as it
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -18,7 +20,9 @@ from xmailadmin import audit, home, roles, vault
 from xmailadmin.models import User
 from xmailadmin.rotation import missing_keys
 
-__all__ = ["Administrator", "first_administrator", "migrate", "prepare"]
+__all__ = ["Administrator", "behind", "first_administrator", "migrate", "prepare"]
+
+MIGRATING = 0x786D61696C  # "xmail": the advisory lock of whoever migrates
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,34 @@ def prepare() -> None:
 def migrate() -> None:
     """Brings the tables of the database up to date. Raises home.HomeError if it cannot be used."""
     try:
-        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            call_command("migrate", interactive=False, verbosity=0)
+        if behind():
+            with _alone():
+                call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
         name = settings.DATABASES[DEFAULT_DB_ALIAS]["NAME"]
         raise home.HomeError(f"the database {name} cannot be used: {error}".strip()) from None
+
+
+def behind() -> bool:
+    """True if the tables are older than the code. Raises DatabaseError if nobody can tell."""
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Makes several processes that start at once migrate one after the other."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor != "postgresql":
+        yield  # SQLite's own lock does that
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATING])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATING])
 
 
 def first_administrator() -> Administrator | None:
@@ -55,8 +81,11 @@ def first_administrator() -> Administrator | None:
     Name and password come from XMAILADMIN_ADMIN and XMAILADMIN_ADMIN_PASSWORD; a password that is
     not given is generated, and is known to nobody but the caller.
     """
-    if roles.administrators().exists():
-        return None
+    with _alone():
+        return None if roles.administrators().exists() else _make_administrator()
+
+
+def _make_administrator() -> Administrator:
     username = home.from_environment("XMAILADMIN_ADMIN", "admin")
     given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")
     password = given or secrets.token_urlsafe(12)

@@ -170,7 +170,7 @@ else:
     from xmailadmin.postgresql.connection import OPTIONS
 
     DATABASES["default"]["ENGINE"] = "xmailadmin.postgresql"
-    DATABASES["default"]["OPTIONS"] = OPTIONS
+    DATABASES["default"]["OPTIONS"] = {**OPTIONS, **DATABASES["default"].get("OPTIONS", {})}
     # A connection that a restart of the server has broken is replaced, not tried.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from xmailadmin.management.commands.up import TLS_HELP
+from xmailadmin.prepare import behind
 from xmailadmin.tls import check_exposure, own_pair
 
 
@@ -29,6 +32,12 @@ class Command(BaseCommand):
                 "for here. Set it to redis://…, or run everything in one process: manage.py up."
             )
         check_exposure(settings.BIND)
+        with suppress(DatabaseError):  # away for now: the pages say so, and come when it is back
+            if behind():
+                raise CommandError(
+                    "The database is not of this version yet. Run `manage.py prepare` first."
+                )
+            connection.close()
         server = listen(settings.BIND)
         own = own_pair(timezone.now()) if settings.TLS else None
         self.stdout.write(f"xmailadmin is at {settings.PORTAL_URL} (listening at {settings.BIND})")

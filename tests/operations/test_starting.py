@@ -1,0 +1,29 @@
+"""What the processes say when they are started in the wrong order or for the wrong thing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.grown import Grown
+from tests.portal import Portal
+
+
+def test_pages_alone_need_a_broker(new_portal: Portal) -> None:
+    refused = new_portal.manage("web", check=False)
+    assert refused.returncode == 1
+    assert "CELERY_BROKER_URL names no broker" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_portal_is_prepared_once_and_shows_that_it_is_in_parts(parts: Grown) -> None:
+    refused = parts.manage("web", check=False)
+    assert refused.returncode == 1
+    assert "manage.py prepare" in refused.stderr
+    # Two machines that start at once make one database and one administrator.
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(parts.manage, "prepare", check=False) for _ in range(2)]
+        assert [each.result().stderr for each in both] == ["", ""]
+    assert parts.rows("select count(*) from xmailadmin_user") == [(1,)]
+    with parts.up():
+        assert parts.status("/healthz") == 200
+    assert "`up` is web server, worker and ticker in one" in parts.log.read_text()
