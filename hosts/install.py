@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from hosts import probe as probes
 from hosts.messages import Message
@@ -157,7 +157,7 @@ class _Run:
     async def _after_a_broken_switch(self, error: TransportError) -> Outcome | None:
         """Find out what is there, then finish or restore; None if the new pair is complete."""
         self.notes.append(error.message)
-        held = await self._look(error)
+        held = await self._look()
         if self._same(held, self.previous):
             return self.failed(error.message, permanent=error.permanent)
         if not self._same(held, self.order.files):
@@ -224,7 +224,7 @@ class _Run:
                 await self._write(self.previous)
             except TransportError as error:
                 self.notes.append(error.message)
-                if not self._same(await self._look(error), self.previous):
+                if not self._same(await self._look(), self.previous):
                     await self._write(self.previous)
             held: PairFiles | None = await self._look()
         except TransportError as error:
@@ -260,13 +260,10 @@ class _Run:
                 raise
             await self._finish_in_clear(error)
 
-    async def _look(self, broken: TransportError | None = None) -> PairFiles:
-        """What is there now, over a new connection if the one in use is `broken`."""
-        if broken is None:
-            try:
-                return self._settle(await self._read())
-            except TransportError:
-                pass
+    async def _look(self) -> PairFiles:
+        """What is there now, over a new connection if the one in use is broken."""
+        with suppress(TransportError):
+            return self._settle(await self._read())
         if self.give_up_at is None:
             self.give_up_at = asyncio.get_running_loop().time() + MENDING_S
         await self.transport.close()

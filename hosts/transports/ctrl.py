@@ -52,6 +52,7 @@ class CtrlTransport(Transport):
     atomic: ClassVar[bool] = False
     identity_is_pair: ClassVar[bool] = True
     timeout_s = TIMEOUT_S
+    room_tries = 8  # a second apart, for room on a full disk
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -128,8 +129,7 @@ class CtrlTransport(Transport):
                 message = Message("ctrl.not_in_clear", {"path": file.path})
                 raise TransportError(message, permanent=True)
         secrets = [file for file in files if file.private]
-        if secrets:
-            await self._try_scratch(secrets[0])
+        await self._try_scratch(max(files, key=lambda file: len(file.data)))
         before = {file.path: await self._before(file.path) for file in files}
         if ready is not None:
             await ready()
@@ -185,15 +185,16 @@ class CtrlTransport(Transport):
         found = dict(await session.files(directory, name))
         return found.get(name)
 
-    async def _try_scratch(self, key: File) -> None:
+    async def _try_scratch(self, file: File) -> None:
         """Make sure that there is room, and that data may follow a command at once."""
-        path = posixpath.join(posixpath.dirname(key.path), SCRATCH)
-        data = _scratch(len(key.data))
+        path = posixpath.join(posixpath.dirname(file.path), SCRATCH)
+        data = _scratch(len(file.data))
         written = await self._write(path, data, at_once=True)
         async with self._use(path) as session:
             await session.put(path, b"")
         if not written:
-            raise TransportError(Message("transport.disk_full", {"path": key.path}), permanent=True)
+            message = Message("transport.disk_full", {"path": file.path})
+            raise TransportError(message, permanent=True)
 
     async def _before(self, path: str) -> bytes | None:
         return self._held[path] if path in self._held else await self.read(path)
@@ -208,10 +209,19 @@ class CtrlTransport(Transport):
         return found == self.canonical(data)
 
     async def _write_back(self, before: dict[str, bytes | None]) -> None:
-        """Give back what a full disk took, now that this session is the only way to the host."""
+        """Give back what a full disk took, now that this session is the only way to the host.
+
+        It is worth some patience: without a key no other session may bring one.
+        """
         for path, data in before.items():
             created = self._held.get(path) is None
-            if data and await self._write(path, data, at_once=True):
+            written = bool(data) and await self._write(path, data or b"", at_once=True)
+            for _ in range(self.room_tries):
+                if written or not data:
+                    break
+                await asyncio.sleep(1)
+                written = await self._write(path, data, at_once=True)
+            if written:
                 if created and not _is_public(path) and self.target.os == "unix":
                     where = {"path": f"{self.target.mailroot}/{path}"}
                     self.notes.append(Message("install.mode_0666", where))

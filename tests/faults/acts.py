@@ -153,6 +153,7 @@ def state(deployment: int) -> list[Json]:
             "previous": _files(row.previous_pair),
             "recorded": _files(row.host.pair if row.host else None),
             "installed": row.host is not None and row.host.pair_id == row.pair_id,
+            "key_open": row.host is not None and row.host.key_open,
             "host_token": row.host.token if row.host else "",
         }
         for row in rows.select_related("pair", "previous_pair", "host__pair")

@@ -33,7 +33,7 @@ REFUSALS = {
     "EROFS": "transport.read_only",
 }
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "short": lambda data: data[:-1],
+    "short": lambda data: data[:-20],
     "truncated": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
     "crlf": lambda data: data.replace(b"\n", b"\r\n"),

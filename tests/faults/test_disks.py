@@ -127,14 +127,20 @@ def test_xmail_that_cannot_write(world: World, everything: bool, tally: Tally) -
             with tally.run("disk full or read-only at each write, ctrl", f"{how}, {when}"):
                 before = {site.id: site.holds for site in world.sites}
 
-                def soon(name: str, data: bytes, how: str = how, when: str = when) -> bytes:
-                    # Full from here on, till some seconds later there is room again.
-                    if name == when and not getattr(faults, how):
+                struck: list[str] = []
+
+                def strike(
+                    name: str, data: bytes, how: str = how, when: str = when,
+                    struck: list[str] = struck,
+                ) -> bytes:  # fmt: skip
+                    """Full from here on, till some seconds later there is room again."""
+                    if name == when and not struck:
+                        struck.append(name)
                         setattr(faults, how, True)
                         threading.Timer(2, setattr, (faults, how, False)).start()
                     return data
 
-                faults.mangle = soon
+                faults.mangle = strike
                 if when == "before":
                     setattr(faults, how, True)
                 deployment = world.order()

@@ -34,7 +34,7 @@ def hold_something(world: World, seed: int) -> dict[int, Files]:
 @pytest.mark.slow
 def test_killed_at_a_boundary(world: World, everything: bool, tally: Tally) -> None:
     fault = f"kill -9 before/after each boundary, {world.transport}"
-    points = [*POINTS, AMID] if everything else ["after switch", AMID]
+    points = [*POINTS, AMID] if everything else [AMID]
     for point in points:
         for seed in range(SEEDS if everything else 1):
             with tally.run(fault if point != AMID else f"{fault}, amid", f"{point} {seed}") as run:

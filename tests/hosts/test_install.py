@@ -252,7 +252,7 @@ async def test_failure_of_the_first_write_changes_nothing_and_is_said() -> None:
 async def test_switch_broken_half_way_is_finished_over_a_new_connection() -> None:
     stage = Stage(OLD_FILES)
     written = 1 + 2 + 2 + 1  # connect, read both, stage both, write the key
-    stage.host.faults[written] = BROKEN
+    stage.host.faults |= dict.fromkeys(range(written, written + 3), BROKEN)  # and both reads
     outcome = await stage.run(order())
     assert outcome.status == "INSTALLED"
     assert stage.host.pair == NEW_FILES
