@@ -46,18 +46,16 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def ring(task: str, *arguments: int | list[int], expires_s: float | None = None) -> bool:
+def ring(task: str, *arguments: int | list[int]) -> bool:
     """Sends the message for the named task and returns True; False if the broker is away.
 
-    A message is only a doorbell for rows: losing one loses nothing, the sweep rings again. After
-    `expires_s` nobody needs it any more.
+    A message is only a doorbell for rows: losing one loses nothing, the sweep rings again.
     """
     if time.monotonic() < _quiet.until:
         return False
-    options: dict[str, Any] = {} if expires_s is None else {"expires": expires_s}
     try:
         with _producer() as producer:
-            app.signature(task).apply_async(arguments, producer=producer, retry=False, **options)
+            app.signature(task).apply_async(arguments, producer=producer, retry=False)
     except OperationalError as error:
         _quiet.until = time.monotonic() + QUIET_S
         logger.warning("The broker cannot be reached; %s will be rung again: %s", task, error)
@@ -65,14 +63,15 @@ def ring(task: str, *arguments: int | list[int], expires_s: float | None = None)
     return True
 
 
-def waiting_messages() -> int | None:
-    """Returns how many messages the broker holds, None if it does not answer within a second."""
+def waiting_messages(queue_name: str = "") -> int | None:
+    """Returns how many messages wait in a queue, or in all; None without an answer in a second."""
     errors: Any = app.connection_for_write().connection_errors
     total = 0
     try:
         with _producer() as producer:
             for queue in app.conf.task_queues:
-                total += producer.channel.queue_declare(queue.name).message_count
+                if queue_name in ("", queue.name):
+                    total += producer.channel.queue_declare(queue.name).message_count
     except OperationalError:
         return None
     except errors:

@@ -143,6 +143,8 @@ def _empty(moving: list[type[models.Model]]) -> None:
     connection = connections[TARGET]
     names = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in moving)
     with connection.cursor() as cursor:
+        # It waits for the other database now and then.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         cursor.execute(f"TRUNCATE {names}")
 
 

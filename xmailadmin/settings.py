@@ -237,7 +237,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "hosts.ticker:Ticker"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "hosts.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep": {"task": "hosts.tasks.sweep", "schedule": 5.0},
     "diagnose": {"task": "hosts.tasks.diagnose_all", "schedule": 3600.0},
 }
 

@@ -62,6 +62,8 @@ OPTIONS: dict[str, Any] = {
     "pool": {"min_size": 1, "max_size": 20, "timeout": 5, "connection_class": Connection},
     "connect_timeout": 5,
     "application_name": "xmailadmin",
+    # A process that is frozen in the midst of a transaction does not keep its rows locked.
+    "options": "-c idle_in_transaction_session_timeout=20s",
     # A machine that is gone is noticed within a minute, wherever a process waits for it.
     "keepalives_idle": 20,
     "keepalives_interval": 10,
