@@ -14,9 +14,9 @@ import pytest
 
 from tests.doubles.mailroot import make_mailroot
 from tests.doubles.xmail import XMail
-from tests.faults.conftest import Tally
+from tests.faults.conftest import Tally, hosts_a_run
 from tests.faults.injection import DAMAGES, REFUSALS
-from tests.faults.world import Site, World, as_files, foreign_pair, host_values
+from tests.faults.world import Site, World, as_files, foreign_pair, host_values, make_world
 from tests.servers import SSHServer
 
 PAGE = 4096
@@ -41,7 +41,8 @@ def fill(directory: Path, pages_left: int) -> Path:
     """A file that leaves so many pages of the disk."""
     ballast = directory / "ballast"
     status = os.statvfs(directory)
-    with ballast.open("wb") as file:
+    # Whoever else writes there at this moment takes some of it.
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         file.write(b"x" * (status.f_bavail - pages_left) * PAGE)
     return ballast
 
@@ -92,6 +93,32 @@ def test_disk_that_takes_no_more(
                 (row,) = world.stage.do("state", deployment=again)
                 assert row["status"] == "INSTALLED"
                 assert world.sites[0].leftovers == []
+
+
+@pytest.mark.slow
+def test_disk_of_the_portal_itself(
+    tmp_path: Path, home: Path, everything: bool, tally: Tally
+) -> None:
+    """Its database cannot be written in the midst of a deployment, until there is room again."""
+    with (
+        small_disk(tmp_path / "disk", "size=32m") as disk,
+        make_world(disk / "world", "local", hosts_a_run(everything), home) as world,
+    ):
+        for number in range(10 if everything else 1):
+            with tally.run("disk of the portal itself full", f"run {number}") as run:
+                before = {site.id: site.holds for site in world.sites}
+                deployment = world.order()
+                worker = world.stage.begin("work")
+                worker.ended(0.1 * number)
+                ballast = fill(disk, number % 4)
+                worker.ended(4)
+                ballast.unlink()
+                freed = time.monotonic()
+                with contextlib.suppress(AssertionError):  # an error that is logged ends it
+                    worker.result()
+                world.stage.do("work")
+                tally.recovered(run, time.monotonic() - freed)
+                world.check(deployment, before)
 
 
 def remount(disk: Path, how: str) -> None:
