@@ -55,13 +55,14 @@ class Rule:
     A guarded address also needs a second factor that was shown within the last five minutes: for
     what is sent to it, and for reading it too with `guard_seeing`. `back` names the page (with
     the same arguments) to return to when that had to be shown first; without it the address
-    itself.
+    itself. With `first_factor` whoever has no second factor yet passes without one, to set it up.
     """
 
     see: str
     do: str = ""
     guarded: bool = False
     guard_seeing: bool = False
+    first_factor: bool = False
     back: str = ""
 
     def needs(self, method: str | None) -> str:
@@ -77,6 +78,9 @@ _PUBLIC, _OWN, _SEE = Rule(PUBLIC), Rule(SIGNED_IN), Rule(VIEW)
 _OPERATE, _ADMINISTER = Rule(OPERATE), Rule(ADMINISTER)
 _KEY = Rule(DOWNLOAD_KEYS, guarded=True, back="pair_detail")
 _PEOPLE = Rule(ADMINISTER, guarded=True, guard_seeing=True)
+# Or else a password would be enough for a second factor of one's own.
+_FACTOR = Rule(SIGNED_IN, guarded=True, guard_seeing=True)
+_ADD_FACTOR = Rule(SIGNED_IN, guarded=True, guard_seeing=True, first_factor=True)
 
 ACCESS: dict[str, Rule] = {
     # What the team looks at.
@@ -159,25 +163,25 @@ ACCESS: dict[str, Rule] = {
     "account_reauthenticate": _OWN,
     "account_change_password": _OWN,
     # For whoever has none, and so cannot be asked for it: only a second factor protects this.
-    "account_set_password": Rule(SIGNED_IN, guarded=True, guard_seeing=True),
+    "account_set_password": _FACTOR,
     "access_link": _PUBLIC,
     "choose_password": _PUBLIC,
     "session_list": _OWN,
     "session_end": _OWN,
-    # Second factors; allauth asks for the password (or a factor) again before it changes one.
+    # Second factors; for the first one allauth asks for the password again.
     "mfa_index": _OWN,
     "mfa_authenticate": _PUBLIC,
     "mfa_reauthenticate": _OWN,
-    "mfa_activate_totp": _OWN,
-    "mfa_deactivate_totp": _OWN,
+    "mfa_activate_totp": _ADD_FACTOR,
+    "mfa_deactivate_totp": _FACTOR,
     "mfa_list_webauthn": _OWN,
-    "mfa_add_webauthn": _OWN,
-    "mfa_edit_webauthn": _OWN,
-    "mfa_remove_webauthn": _OWN,
+    "mfa_add_webauthn": _ADD_FACTOR,
+    "mfa_edit_webauthn": _FACTOR,
+    "mfa_remove_webauthn": _FACTOR,
     "mfa_reauthenticate_webauthn": _OWN,
-    "mfa_view_recovery_codes": _OWN,
-    "mfa_generate_recovery_codes": _OWN,
-    "mfa_download_recovery_codes": _OWN,
+    "mfa_view_recovery_codes": _FACTOR,
+    "mfa_generate_recovery_codes": _FACTOR,
+    "mfa_download_recovery_codes": _FACTOR,
     "second_factor_needed": _OWN,
     "continue_to": _OWN,
     # Single sign-on.
@@ -231,7 +235,7 @@ class AccessMiddleware:
         if rule is None or not (needed == SIGNED_IN or request.user.has_perm(needed)):
             _put_on_record(request, "access.denied")
             return permission_denied(request, PermissionDenied())
-        if rule.guards(request.method) and not is_fresh(request):
+        if rule.guards(request.method) and not _is_confirmed(request, rule):
             if request.method not in SAFE:
                 _put_on_record(request, "access.unconfirmed")
             back = reverse(rule.back, kwargs=kwargs) if rule.back else request.path
@@ -246,6 +250,8 @@ class AccessMiddleware:
         """
         if not isinstance(error, ReauthenticationRequired):
             return None
+        if has_second_factor(request):
+            return ask_second_factor(request, request.path)
         methods = get_adapter().get_reauthentication_methods(request.user)
         to = methods[0]["url"] if methods else reverse("account_login")
         return redirect(f"{to}?{urlencode({'next': request.path})}")
@@ -274,6 +280,10 @@ def is_fresh(request: HttpRequest) -> bool:
     records = get_authentication_records(request, request.user)
     shown = [record["at"] for record in records if record.get("method") == "mfa"]
     return has_second_factor(request) and bool(shown) and 0 <= time.time() - shown[-1] < FRESH_S
+
+
+def _is_confirmed(request: HttpRequest, rule: Rule) -> bool:
+    return is_fresh(request) or (rule.first_factor and not has_second_factor(request))
 
 
 def safe_next(request: HttpRequest, raw: str) -> str:

@@ -91,22 +91,19 @@ class _LimitedCode:
         limits.check(context.request, self.user.get_username())
         try:
             code: str = super().clean_code()  # type: ignore[misc]
-            if not cache.add(self._used(code), "used", USED_FOR_S):
-                raise self._wrong()
+            if not _use(self.user, code):
+                raise get_adapter().validation_error("incorrect_code")
         except ValidationError:
             limits.failed(context.request, self.user.get_username(), second_factor=True)
             raise
         return code
 
-    def _used(self, code: str) -> str:
-        """Returns what remembers that a code was used: allauth forgets it after half a minute,
-        while our tolerance for wrong clocks lets it work for longer."""
-        digest = salted_hmac("xmailadmin.code", "".join(code.split())).hexdigest()
-        return f"xmailadmin.code:{self.user.pk}:{digest}"
 
-    def _wrong(self) -> ValidationError:
-        error: ValidationError = get_adapter().validation_error("incorrect_code")
-        return error
+def _use(user: User, code: str) -> bool:
+    """Remembers that a code was used; False if it was before. allauth forgets it after half a
+    minute, while our tolerance for wrong clocks lets it work for longer."""
+    digest = salted_hmac("xmailadmin.code", "".join(code.split())).hexdigest()
+    return bool(cache.add(f"xmailadmin.code:{user.pk}:{digest}", "used", USED_FOR_S))
 
 
 class AuthenticateForm(_LimitedCode, mfa_forms.AuthenticateForm):  # type: ignore[misc]
@@ -130,6 +127,11 @@ class ActivateTOTPForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
         forms.Form.__init__(self, *args, **kwargs)
         self.user = user
         self.secret = _pending_secret(user, new=not self.is_bound)
+
+    def clean_code(self) -> str:
+        code: str = super().clean_code()
+        _use(self.user, code)  # nobody who saw it can sign in with it
+        return code
 
 
 class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
