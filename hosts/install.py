@@ -250,7 +250,8 @@ class _Run:
     def _trust_what_is_installed(self) -> None:
         if self.transport.identity_is_pair:
             both = [self.order.files, self.previous or self.order.files]
-            self.transport.also_trusted = frozenset(files.sha256 for files in both) - {""}
+            known = frozenset(files.sha256 for files in both) | self.order.also_trusted
+            self.transport.also_trusted = known - {""}
 
     async def _connect(self) -> None:
         try:

@@ -192,8 +192,19 @@ class _Run:
             endpoints=row.host.endpoints,
             address=row.host.address,
             previous=previous,
+            also_trusted=self._left_behind(row) if row.adopted else frozenset(),
         )
         return Job(row.pk, row.host.target(), order, resumed=row.adopted)
+
+    def _left_behind(self, row: Installation) -> frozenset[str]:
+        """Returns the certificates that the last workers may have left on the host of a row."""
+        rows = Installation.objects.filter(host=row.host_id).order_by("-pk")[:3]
+        return frozenset(
+            sha256
+            for pair in rows.values_list("pair__sha256", "previous_pair__sha256")
+            for sha256 in pair
+            if sha256
+        )
 
     def _record_until_done(self, thread: threading.Thread) -> Iterator[list[int]]:
         renew_every_s = LEASE.total_seconds() / 4

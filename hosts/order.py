@@ -45,6 +45,8 @@ class Order:
     endpoints: Sequence[Endpoint] = ()
     address: str = ""
     previous: PairFiles | None = None
+    #: SHA-256 of certificates that an interrupted run may have left, beside those two.
+    also_trusted: frozenset[str] = frozenset()
 
 
 class Journal(Protocol):

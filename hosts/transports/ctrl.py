@@ -137,6 +137,8 @@ class CtrlTransport(Transport):
         for file in files:
             written.append(file.path)
             if not await self._write(file.path, file.data, at_once=bool(secrets)):
+                if ready is not None:  # or is it another worker's file that is there?
+                    await ready()
                 await self._write_back({path: before[path] for path in written})
                 message = Message("transport.disk_full", {"path": file.path})
                 raise TransportError(message, permanent=True)

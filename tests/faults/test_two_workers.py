@@ -88,7 +88,9 @@ def test_a_worker_that_wakes_after_its_lease(world: World, everything: bool, tal
                     "installed": 0,
                 }
             for site in world.sites:
-                assert site.holds == as_files(pair), f"host {site.id} was not put right"
                 newest = world.stage.do("latest", host=site.id)
+                told = f"{newest['status']} {newest['code']} {newest['notes']} {newest['steps']}"
+                right = site.holds == as_files(pair)
+                assert right, f"host {site.id} was not put right: {told}"
                 assert as_files(newest["recorded"]) == site.holds
                 assert site.leftovers == []
