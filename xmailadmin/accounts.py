@@ -33,7 +33,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        limits.check(request, str(credentials.get("username", "")))
+        """Does nothing: authenticate() counts."""
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        counted = limits.begin(request, str(credentials.get("username", "")))
+        user: User | None = super().authenticate(request, **credentials)
+        if user is not None:
+            limits.passed(counted)
+        return user
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         limits.failed(request, str(credentials.get("username", "")))

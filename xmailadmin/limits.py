@@ -4,6 +4,10 @@ Failures are counted from the audit. A browser in which a person has signed in b
 signed cookie) has a count of its own, which strangers cannot use up. All others are counted by
 account and address together, by address, and at last by account alone; that last limit spares
 addresses from which the person has signed in lately. Every limit ends by itself.
+
+The audit knows a failure only when it is over. So each try also takes one of a few numbered places
+in the cache before its password is looked at, and gives it back only when it was right: however
+many come at once, no more are looked at than may fail.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from datetime import timedelta
 from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.core import signing
+from django.core.cache import cache
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -24,7 +29,15 @@ from django.utils.crypto import salted_hmac
 from xmailadmin import audit
 from xmailadmin.models import AuditEntry, User
 
-__all__ = ["FAILURES", "check", "failed", "network_of", "record_once", "remember_device"]
+__all__ = [
+    "FAILURES",
+    "begin",
+    "failed",
+    "network_of",
+    "passed",
+    "record_once",
+    "remember_device",
+]
 
 FAILURES = 5  # of one account from one address, or in one known browser, within WINDOW
 FAILURES_OF_ADDRESS = 20  # whatever the account, within WINDOW
@@ -39,13 +52,24 @@ SALT = "xmailadmin.device"
 ACTIONS = ("signin.failed", "second_factor.failed")
 
 
-def check(request: HttpRequest, username: str) -> None:
-    """Raises ValidationError if this account must not be tried from here for now."""
+def begin(request: HttpRequest, username: str) -> list[str]:
+    """Counts a try before its password or code is looked at; returns what passed() takes.
+
+    Raises ValidationError if this account must not be tried from here for now.
+    """
     user = _user(username)
     device = _device(request, user)
-    if _blocked(request, username, user, device):
-        record_once(request, "signin.blocked", user)
-        raise get_adapter().validation_error("too_many_login_attempts")
+    if not _blocked(request, username, user, device) and (
+        taken := _take(_counts(request, username, device))
+    ):
+        return taken
+    record_once(request, "signin.blocked", user)
+    raise get_adapter().validation_error("too_many_login_attempts")
+
+
+def passed(taken: list[str]) -> None:
+    """Takes back the count of a try that was right."""
+    cache.delete_many(taken)
 
 
 def failed(request: HttpRequest, username: str, *, second_factor: bool = False) -> None:
@@ -88,6 +112,30 @@ def _blocked(request: HttpRequest, username: str, user: User | None, device: str
     if len([detail for detail in strange if detail.get("account") == tag]) >= FAILURES:
         return True
     return len(strange) >= FAILURES_OF_ADDRESS or _under_attack(request, user)
+
+
+def _counts(request: HttpRequest, username: str, device: str) -> dict[str, int]:
+    """Returns what a try counts for, and how many of each may be under way or have failed."""
+    tag = _tag(username)
+    if device:
+        return {f"{tag}:{device}": FAILURES}
+    network = network_of(audit.address_of(request))
+    return {f"{tag}:{network}": FAILURES, f"{network}": FAILURES_OF_ADDRESS}
+
+
+def _take(counts: dict[str, int]) -> list[str]:
+    """Takes a place of each count; none at all if one of them has none left."""
+    taken: list[str] = []
+    for name, limit in counts.items():
+        places = [f"xmailadmin.try:{name}:{number}" for number in range(limit)]
+        used = cache.get_many(places)  # also clears away those that have ended
+        free = (place for place in places if place not in used)
+        got = next((place for place in free if cache.add(place, 1, WINDOW.total_seconds())), "")
+        if not got:
+            cache.delete_many(taken)
+            return []
+        taken.append(got)
+    return taken
 
 
 def _under_attack(request: HttpRequest, user: User | None) -> bool:

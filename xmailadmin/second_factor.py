@@ -88,7 +88,7 @@ class _LimitedCode:
     def clean_code(self) -> str:
         from allauth.core import context
 
-        limits.check(context.request, self.user.get_username())
+        counted = limits.begin(context.request, self.user.get_username())
         try:
             code: str = super().clean_code()  # type: ignore[misc]
             if not _use(self.user, code):
@@ -96,6 +96,7 @@ class _LimitedCode:
         except ValidationError:
             limits.failed(context.request, self.user.get_username(), second_factor=True)
             raise
+        limits.passed(counted)
         return code
 
 

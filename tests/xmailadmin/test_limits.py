@@ -1,0 +1,71 @@
+"""The limits on wrong attempts when many come at once, or many strangers share an address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from tests import people
+from xmailadmin import limits
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = reverse("account_login")
+
+
+def asking(address: str = "192.0.2.1") -> HttpRequest:
+    request = RequestFactory().post(LOGIN, REMOTE_ADDR=address)
+    request.user = AnonymousUser()
+    return request
+
+
+def sign_in(client: Client, password: str, name: str = "hanako") -> Any:
+    return client.post(LOGIN, {"login": name, "password": password})
+
+
+def begun(count: int, *, names: int = 1) -> int:
+    """How many of so many tries, none of which has ended yet, are looked at."""
+    looked_at = 0
+    for number in range(count):
+        try:
+            limits.begin(asking(), f"hanako{number % names}")
+        except ValidationError:
+            continue
+        looked_at += 1
+    return looked_at
+
+
+def test_tries_at_once_do_not_outrun_the_limit_of_an_account() -> None:
+    assert begun(25) == limits.FAILURES
+
+
+def test_tries_at_once_do_not_outrun_the_limit_of_an_address() -> None:
+    assert begun(25, names=25) == limits.FAILURES_OF_ADDRESS
+
+
+def test_a_right_try_is_not_counted() -> None:
+    for _ in range(2 * limits.FAILURES):
+        limits.passed(limits.begin(asking(), "hanako"))
+
+
+def test_people_sign_in_often() -> None:
+    people.person("operator")
+    for _ in range(limits.FAILURES + 1):
+        assert sign_in(Client(), people.PASSWORD).status_code == 302
+
+
+def test_invented_names_do_not_lock_out_a_known_browser_at_the_same_address() -> None:
+    people.person("operator")
+    known = Client()
+    assert sign_in(known, people.PASSWORD).status_code == 302
+    known.post(reverse("account_logout"))
+    for number in range(36):
+        sign_in(Client(), "wrong", f"invented{number}")
+    assert sign_in(known, people.PASSWORD).status_code == 302
+    assert sign_in(Client(), people.PASSWORD).status_code == 200  # a browser that nobody knows
