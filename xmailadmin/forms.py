@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
@@ -26,13 +28,20 @@ class RolesForm(forms.Form):
     )
 
 
+class _UserNameField(forms.CharField):
+    """A name in ASCII, typed in whatever width: none looks like another."""
+
+    def to_python(self, value: Any) -> str:
+        return unicodedata.normalize("NFKC", super().to_python(value) or "")
+
+
 class InviteForm(RolesForm):
     """Whom to invite."""
 
-    username = forms.CharField(
+    username = _UserNameField(
         label=_("User name"),
         max_length=150,
-        validators=User._meta.get_field("username").validators,
+        validators=[ASCIIUsernameValidator()],
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
         help_text=_("With which the person signs in. Letters, digits and @ . + - _ only."),
     )

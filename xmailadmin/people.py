@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -19,6 +20,7 @@ from xmailadmin import audit, roles, sessions
 from xmailadmin.models import AccessLink, User
 
 __all__ = [
+    "LastAdministrator",
     "accept",
     "address_of",
     "change_roles",
@@ -30,6 +32,20 @@ __all__ = [
     "remove_second_factor",
     "send_link",
 ]
+
+
+class LastAdministrator(Exception):
+    """Nobody would be left who can manage people."""
+
+
+@contextmanager
+def _keeping_an_administrator() -> Iterator[None]:
+    """Undoes what would leave no administrator, also when two do it to each other at once."""
+    with transaction.atomic():
+        roles.lock_administrators()
+        yield
+        if not roles.administrators().exists():
+            raise LastAdministrator
 
 
 def invite(by: HttpRequest, username: str, email: str, role_names: Iterable[str]) -> str:
@@ -106,16 +122,19 @@ def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
 
 
 def change_roles(by: HttpRequest, person: User, names: Iterable[str]) -> None:
-    """Gives the person exactly these roles."""
-    with transaction.atomic():
+    """Gives the person exactly these roles. Raises LastAdministrator."""
+    with _keeping_an_administrator():
         before = sorted(role.name for role in person.roles)
         roles.give(person, names)
         audit.record(by, "person.roles", person, before=before, now=sorted(names))
 
 
 def disable(by: HttpRequest, person: User) -> None:
-    """Shuts the account at once: sessions end, links are void, and nobody signs in with it."""
-    with transaction.atomic():
+    """Shuts the account at once: sessions end, links are void, and nobody signs in with it.
+
+    Raises LastAdministrator.
+    """
+    with _keeping_an_administrator():
         person.is_active = False
         person.save(update_fields=["is_active"])
         AccessLink.objects.filter(user=person).delete()

@@ -27,10 +27,15 @@ MIGRATING = 0x786D61696C  # "xmail": the advisory lock of whoever migrates
 
 @dataclass(frozen=True)
 class Administrator:
-    """The account that was made; `password` is empty unless it was generated just now."""
+    """The account that was made, or made administrator again.
+
+    `password` is empty unless it was generated just now; `kept` says that the account was there and
+    has the password that it had.
+    """
 
     username: str
     password: str = ""
+    kept: bool = False
 
 
 def prepare() -> None:
@@ -78,8 +83,9 @@ def _alone() -> Iterator[None]:
 def first_administrator() -> Administrator | None:
     """Makes an administrator when no active one exists and returns it; None when there is one.
 
-    Name and password come from XMAILADMIN_ADMIN and XMAILADMIN_ADMIN_PASSWORD; a password that is
-    not given is generated, and is known to nobody but the caller.
+    Name and password come from XMAILADMIN_ADMIN and XMAILADMIN_ADMIN_PASSWORD. Where no password
+    is given, an account that is there keeps its own; else one is generated, which is known to
+    nobody but the caller.
     """
     with _alone():
         return None if roles.administrators().exists() else _make_administrator()
@@ -88,10 +94,12 @@ def first_administrator() -> Administrator | None:
 def _make_administrator() -> Administrator:
     username = home.from_environment("XMAILADMIN_ADMIN", "admin")
     given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")
-    password = given or secrets.token_urlsafe(12)
     user = User.objects.filter(username=username).first() or User(username=username)
+    kept = not given and user.pk is not None and user.has_usable_password()
+    generated = "" if given or kept else secrets.token_urlsafe(12)
     user.is_active = user.is_staff = user.is_superuser = True
-    user.set_password(password)
+    if not kept:
+        user.set_password(given or generated)
     try:
         user.full_clean()
     except ValidationError as error:
@@ -100,7 +108,7 @@ def _make_administrator() -> Administrator:
     with transaction.atomic():
         user.save()
         audit.record(None, "user.first_administrator", user)
-    return Administrator(username, "" if given else password)
+    return Administrator(username, generated, kept)
 
 
 def _check_master_keys() -> None:

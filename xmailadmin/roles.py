@@ -28,6 +28,7 @@ __all__ = [
     "Role",
     "administrators",
     "give",
+    "lock_administrators",
     "make_groups",
     "roles_of",
 ]
@@ -131,3 +132,13 @@ def administrators() -> QuerySet[User]:
 
     held = Q(is_superuser=True) | Q(groups__name="administrator")
     return User.objects.filter(held, is_active=True).distinct()
+
+
+def lock_administrators() -> None:
+    """Makes whoever else takes administrators away wait until this transaction ends.
+
+    The role's row stands for all of them; SQLite has one writer at a time in any case.
+    """
+    from django.contrib.auth.models import Group
+
+    list(Group.objects.select_for_update().filter(name="administrator"))

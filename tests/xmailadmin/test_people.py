@@ -10,11 +10,12 @@ import pytest
 import time_machine
 from allauth.usersessions.models import UserSession
 from django.core import mail
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
 from tests import people
+from xmailadmin import people as team
 from xmailadmin import roles
 from xmailadmin.models import AccessLink, AuditEntry, User
 from xmailadmin.prepare import first_administrator
@@ -133,6 +134,8 @@ def test_a_weak_password_is_refused(administrator: Client) -> None:
     [
         ({"username": "BOSS"}, "There is already an account with this name."),
         ({"username": "a b"}, "Enter a valid username"),
+        ({"username": "bоss"}, "Enter a valid username"),  # a Cyrillic letter
+        ({"username": "ｂｏｓｓ"}, "There is already an account with this name."),
         ({"email": "BOSS@example.jp"}, "There is already an account with this e-mail address."),
         ({"email": "x"}, "Enter a valid email address."),
         ({"roles": []}, "Choose at least one role."),
@@ -206,6 +209,37 @@ def test_no_second_first_administrator_is_made(boss: User) -> None:
     made = first_administrator()
     assert made is not None
     assert User.objects.get(username=made.username).has_perm(roles.ADMINISTER)
+
+
+def test_administrators_who_demote_each_other_leave_one(boss: User) -> None:
+    """Each as if the other's request had passed its checks just before."""
+    other = people.person("administrator", username="other")
+    by_boss, by_other = people.signed_in(boss), people.signed_in(other)
+    request = RequestFactory().post("/")
+    request.user = boss
+    team.change_roles(request, other, ["viewer"])
+    request.user = other
+    with pytest.raises(team.LastAdministrator):
+        team.change_roles(request, boss, ["viewer"])
+    with pytest.raises(team.LastAdministrator):
+        team.disable(request, boss)
+    assert roles.administrators().get() == boss
+    assert by_boss.get(reverse("person_list")).status_code == 200
+    assert by_other.get(reverse("person_list")).status_code == 403
+
+
+def test_the_first_administrator_again_keeps_the_password(monkeypatch: Any) -> None:
+    admin = people.person("viewer", username="admin")
+    made = first_administrator()
+    assert made is not None
+    assert (made.username, made.password, made.kept) == ("admin", "", True)
+    admin = User.objects.get(pk=admin.pk)
+    assert admin.check_password(people.PASSWORD)
+    assert admin.has_perm(roles.ADMINISTER)
+    User.objects.update(is_active=False)
+    monkeypatch.setenv("XMAILADMIN_ADMIN_PASSWORD", NEW_PASSWORD)
+    assert first_administrator() is not None
+    assert User.objects.get(pk=admin.pk).check_password(NEW_PASSWORD)
 
 
 # --- Shutting out -----------------------------------------------------------------------------

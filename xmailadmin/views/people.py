@@ -97,8 +97,12 @@ def person_roles(request: HttpRequest, pk: int) -> HttpResponse:
         if person.pk == request.user.pk and "administrator" not in names:
             form.add_error("roles", _("You cannot take this role from yourself."))
         else:
-            people.change_roles(request, person, names)
-            messages.success(request, _("The roles are saved. They hold at once."))
+            try:
+                people.change_roles(request, person, names)
+            except people.LastAdministrator:
+                messages.error(request, _nobody_left())
+            else:
+                messages.success(request, _("The roles are saved. They hold at once."))
             return redirect(person)
     context = {"person": person, "form": form, "roles": ROLES.values()}
     return render(request, "people/person_roles.html", context)
@@ -113,7 +117,11 @@ def person_disable(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect(person)
     if request.method == "POST":
         if person.is_active:
-            people.disable(request, person)
+            try:
+                people.disable(request, person)
+            except people.LastAdministrator:
+                messages.error(request, _nobody_left())
+                return redirect(person)
             messages.success(
                 request, _("%(name)s is switched off, and every session has ended.") % _name(person)
             )
@@ -164,6 +172,10 @@ def person_sessions(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _name(person: User) -> dict[str, str]:
     return {"name": person.get_username()}
+
+
+def _nobody_left() -> str:
+    return _("Nothing was changed: nobody would be left who can manage people.")
 
 
 def _asking(person: User, confirm: str, *, danger: bool = False) -> dict[str, Any]:

@@ -17,6 +17,8 @@ class Command(PortalCommand):
             self.say("The database is up to date, and there is an administrator.")
             return {"administrator": None}, False
         self.say(f"The database is up to date. Log in as {made.username}.")
+        if made.kept:
+            self.say("There was no administrator: this account is one again, and has its password.")
         if made.password:
             self.say(f"The password is {made.password}")
             self.say("It is shown only now: change it after logging in.")
