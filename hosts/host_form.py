@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from hosts import addresses, mailroot
-from hosts.messages import Message
+from hosts.messages import Message, Param
 from hosts.models import Host
 from hosts.models.host import SECRETS
 from hosts.probe import Endpoint, EndpointResult
@@ -23,7 +23,7 @@ from hosts.transports import REGISTRY, Credential, Target, normal_fingerprint
 from hosts.wording import word
 from xmailadmin.vault import VaultError
 
-__all__ = ["CONNECTION", "PORTS", "HostForm"]
+__all__ = ["CONNECTION", "PORTS", "HostForm", "real_path"]
 
 # A name, path or key is no word: nothing shall correct it or begin it with a capital.
 EXACT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
@@ -130,6 +130,8 @@ class HostForm(forms.ModelForm[Host]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.inspection: Inspection | None = None
+        #: Says so if a link leads to the MailRoot: the directory itself is registered.
+        self.moved: Message | None = None
         self._stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
         transport = self.fields["transport"]
         assert isinstance(transport, forms.ChoiceField)  # noqa: S101  for the type checker
@@ -226,15 +228,29 @@ class HostForm(forms.ModelForm[Host]):
         path = data["mailroot"] = data.get("mailroot", "").strip()
         optional = data["transport"] == Host.Transport.CTRL and not path
         problem = None if optional else mailroot.check_path(path, data["os"])
+        if problem is None and local:
+            problem = self._settle_place(path)
+            path = data["mailroot"]
         if problem is not None:
             self.add_error("mailroot", word(problem))
-        elif local and _outside_bases(path):
+        elif local and not mailroot.lies_within(path, map(str, settings.MAILROOT_BASES)):
             self.add_error("mailroot", _("The portal may not use this directory."))
         elif twin := self.twin(path):
             text = _("This MailRoot is already registered as %(name)s.") % {"name": twin}
             self.add_error("mailroot", text)
         elif self._worth_a_look():
             self._look(path)
+
+    def _settle_place(self, path: str) -> Message | None:
+        """Registers where a local MailRoot really is; a link put there later is not followed."""
+        real = real_path(path)
+        if os.path.normcase(real) != os.path.normcase(os.path.normpath(path)):
+            where: dict[str, Param] = {"path": path, "real": real}
+            if self.instance.pk and path == self._stored["mailroot"]:
+                return Message("transport.mailroot_moved", {"mailroot": path, "real": real})
+            self.moved = Message("registration.real_path", where)
+        self.cleaned_data["mailroot"] = real
+        return mailroot.check_path(real, self.cleaned_data["os"])
 
     def _worth_a_look(self) -> bool:
         if not self.looks or self.looks == "always":
@@ -244,10 +260,12 @@ class HostForm(forms.ModelForm[Host]):
     def twin(self, path: str) -> str | None:
         """Returns the name of another host with the same MailRoot in the same place."""
         data = self.cleaned_data
-        twins = Host.objects.filter(transport=data["transport"], mailroot=path)
-        if data["transport"] != Host.Transport.LOCAL:
-            twins = twins.filter(address=data["address"], port=data.get("port"))
-        return twins.exclude(pk=self.instance.pk).values_list("name", flat=True).first()
+        others = Host.objects.exclude(pk=self.instance.pk).filter(transport=data["transport"])
+        if data["transport"] == Host.Transport.LOCAL:
+            held = others.values_list("name", "mailroot").iterator()
+            return next((name for name, other in held if real_path(other) == path), None)
+        twins = others.filter(mailroot=path, address=data["address"], port=data.get("port"))
+        return twins.values_list("name", flat=True).first()
 
     def _look(self, path: str) -> None:
         data = self.cleaned_data
@@ -268,6 +286,7 @@ class HostForm(forms.ModelForm[Host]):
             jump=data["jump"],
             allow_plain_key=data["allow_plain_key"],
             allowed_networks=settings.ALLOWED_NETWORKS,
+            mailroot_bases=tuple(map(str, settings.MAILROOT_BASES)),
         )
         ports = [(name, data.get(name)) for name in PORTS]
         endpoints = [Endpoint(name.removesuffix("_port"), port) for name, port in ports if port]
@@ -296,11 +315,10 @@ class HostForm(forms.ModelForm[Host]):
     @property
     def found(self) -> list[Message]:
         """What the look at the host found."""
-        return self.inspection.found if self.inspection is not None else []
+        moved = [self.moved] if self.moved is not None else []
+        return moved + (self.inspection.found if self.inspection is not None else [])
 
 
-def _outside_bases(path: str) -> bool:
-    """True if MailRoots are confined to some directories and this one is in none of them."""
-    bases = settings.MAILROOT_BASES
-    resolved = Path(path).resolve()
-    return bool(bases) and not any(resolved.is_relative_to(base.resolve()) for base in bases)
+def real_path(path: str) -> str:
+    """The directory that a local path leads to; what is no path on this machine stays as it is."""
+    return os.path.realpath(path) if os.path.isabs(path) else path

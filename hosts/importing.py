@@ -17,9 +17,10 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from hosts.host_form import PORTS, HostForm
+from hosts.host_form import PORTS, HostForm, real_path
 from hosts.models import Host
 from hosts.models.host import SECRETS
+from hosts.wording import word
 from xmailadmin import audit
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Row:
     values: Mapping[str, str]
     host: Host | None = None
     problems: list[str] = field(default_factory=list)
+    note: str = ""
 
 
 @dataclass
@@ -197,6 +199,7 @@ class _Inventory:
         form = _RowForm(_as_sent(values), inventory=self)
         if form.is_valid():
             row.host = form.instance
+            row.note = word(form.moved) if form.moved is not None else ""
         else:
             row.problems = [
                 f"{form[name].label}: {error}" if name in form.fields else str(error)
@@ -246,7 +249,7 @@ def _twice(line: int) -> str:
 
 def _place(transport: object, address: object, port: object, mailroot: object) -> Place:
     if transport == Host.Transport.LOCAL:
-        return transport, mailroot
+        return transport, real_path(str(mailroot))
     return transport, address, port, mailroot
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from hosts import probe as probes
+from hosts.mailroot import SERVER_TAB
 from hosts.messages import Message
 from hosts.order import Journal, LeaseLost, Order, Outcome, PairFiles
 from hosts.probe import EndpointResult
@@ -79,6 +80,7 @@ class _Run:
         await self._connect()
         if not self.transport.confidential and not self.order.files.empty:
             return self.failed(Message("install.not_confidential"), permanent=True)
+        await self._make_sure_of_mailroot()
         held = await self._read()
         if self.previous is None:
             self.previous = held
@@ -100,6 +102,12 @@ class _Run:
                 if outcome:
                     return outcome
         return await self._prove(suspicious=half_done or self._first)
+
+    async def _make_sure_of_mailroot(self) -> None:
+        """Write nothing into a directory that has become another one."""
+        if self.transport.by_path and await self.transport.info(SERVER_TAB) is None:
+            message = Message("install.no_mailroot", {"path": self.transport.target.mailroot})
+            raise TransportError(message, permanent=True)
 
     @property
     def _first(self) -> bool:

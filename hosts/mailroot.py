@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from hosts.messages import Message
@@ -37,7 +38,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
 )
 
 MAX_PATH = 255  # XMail's own limit is 256 with the file's name
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WINDOWS_ABSOLUTE = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\[^\\/]+\\[^\\/]+)")
 _WINDOWS_FORBIDDEN = re.compile(r'[<>"|?*]')
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+")
@@ -135,6 +136,12 @@ def _check_parts(path: str, parts: list[str]) -> Message | None:
     if not any(part not in {"", "."} for part in parts):
         return Message("mailroot.whole_disk", {"path": path})
     return None
+
+
+def lies_within(real: str, bases: Iterable[str]) -> bool:
+    """Whether the real path of a local MailRoot is in one of the directories, if there are any."""
+    allowed = [Path(base).resolve() for base in bases]
+    return not allowed or any(Path(real).is_relative_to(base) for base in allowed)
 
 
 def sftp_path(path: str, os: str) -> str:

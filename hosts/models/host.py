@@ -157,4 +157,5 @@ class Host(Leased):
             jump=self.jump,
             allow_plain_key=self.allow_plain_key,
             allowed_networks=settings.ALLOWED_NETWORKS,
+            mailroot_bases=tuple(map(str, settings.MAILROOT_BASES)),
         )

@@ -71,6 +71,8 @@ class Target:
     jump: str = ""
     allow_plain_key: bool = False
     allowed_networks: tuple[Network, ...] = ()
+    #: Directories below which a local MailRoot has to lie; without any it may lie anywhere.
+    mailroot_bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Transport(ABC):
     sets_mode: bool = False
     #: Whether a file is replaced as a whole, so that no reader ever sees half of it.
     atomic: ClassVar[bool] = False
+    #: Whether the MailRoot is a directory found by its path, which may be the wrong one.
+    by_path: ClassVar[bool] = False
     #: Whether the identity that is pinned is the very certificate that an installation replaces.
     identity_is_pair: ClassVar[bool] = False
 

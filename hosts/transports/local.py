@@ -1,7 +1,8 @@
 """A MailRoot on this machine.
 
-On POSIX every access starts from an open MailRoot directory and follows no symbolic link out of
-it. Windows has neither directory handles nor permission bits here: `sets_mode` is False there.
+On POSIX every access starts from an open MailRoot directory, to which no symbolic link may lead,
+and follows none out of it. Windows has neither directory handles nor permission bits here:
+`sets_mode` is False there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
+from hosts.mailroot import lies_within
 from hosts.messages import Message
 from hosts.transports.base import (
     SSLCONF,
@@ -49,6 +51,7 @@ _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY: int = getattr(os, "O_DIRECTORY", 0)
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)
+_PATH: int = getattr(os, "O_PATH", 0)  # only Linux opens what it may pass but not list
 
 _CAUSES = {
     errno.ENOSPC: "transport.disk_full",
@@ -72,6 +75,7 @@ class LocalTransport(Transport):
 
     sets_mode = POSIX
     atomic: ClassVar[bool] = True
+    by_path: ClassVar[bool] = True
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -124,13 +128,24 @@ class LocalTransport(Transport):
         try:
             if not stat.S_ISDIR(os.stat(root).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            self._check_place(root)
             if POSIX:
-                self._directories[""] = os.open(root, os.O_RDONLY | _DIRECTORY)
+                self._directories[""] = _open_directory(os.path.abspath(root))
         except (FileNotFoundError, NotADirectoryError):
             message = Message("transport.mailroot_missing", {"mailroot": root})
             raise TransportError(message, permanent=True) from None
         except OSError as error:
             raise os_error(error, root) from error
+
+    def _check_place(self, root: str) -> None:
+        """Refuse what is not the directory that was registered, or not where MailRoots may be."""
+        real = os.path.realpath(root)
+        if os.path.normcase(real) != os.path.normcase(os.path.abspath(root)):
+            message = Message("transport.mailroot_moved", {"mailroot": root, "real": real})
+            raise TransportError(message, permanent=True)
+        if not lies_within(real, self.target.mailroot_bases):
+            message = Message("transport.mailroot_outside", {"mailroot": root})
+            raise TransportError(message, permanent=True)
 
     def _at(self, path: str, keyword: str = "dir_fd") -> tuple[str, dict[str, Any]]:
         """The arguments for a call of `os` that concerns `path`; FileNotFoundError without parent.
@@ -313,6 +328,24 @@ class LocalTransport(Transport):
             if path in self._directories:
                 with _named(path or self.target.mailroot):
                     os.fsync(self._directories[path])
+
+
+def _open_directory(path: str) -> int:
+    """Open a directory by its complete path; where the system can, no link is followed on the way.
+
+    So nobody can put a link there after the path was looked at.
+    """
+    if not _PATH:
+        return os.open(path, os.O_RDONLY | _DIRECTORY | _NOFOLLOW)
+    fd = os.open("/", _PATH | _DIRECTORY)
+    parts = [part for part in path.split("/") if part]
+    for at, part in enumerate(parts, start=1):
+        above, access = fd, os.O_RDONLY if at == len(parts) else _PATH
+        try:
+            fd = os.open(part, access | _DIRECTORY | _NOFOLLOW, dir_fd=above)
+        finally:
+            os.close(above)
+    return fd
 
 
 async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

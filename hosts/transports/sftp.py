@@ -53,6 +53,7 @@ class SFTPTransport(Transport):
     """Files below MailRoot through an SSH server."""
 
     atomic: ClassVar[bool] = True
+    by_path: ClassVar[bool] = True
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)

@@ -62,6 +62,8 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
             audit.record(request, "host.edit", host, **told)
         celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
         messages.success(request, _("The changes are saved."))
+        if form.moved is not None:
+            messages.info(request, word(form.moved))
         return redirect(awaiting(host))
     return _page(request, form, get_object_or_404(Host, pk=pk))
 

@@ -97,6 +97,10 @@ TEXTS: dict[str, Promise] = {
         "The host failed in the middle of the switch and could not be mended within %(seconds)s "
         "seconds. It is tried again by itself; if it fails every time, look at the host."
     ),
+    "install.no_mailroot": _(
+        "%(path)s holds no server.tab, so it is not a MailRoot and nothing was written there. "
+        "Correct the MailRoot of the host, or put XMail's server.tab back."
+    ),
     "install.not_confidential": _(
         "The connection is not encrypted, so no private key was sent or read. Use TLS or SFTP, or "
         "allow the key over an unencrypted connection for this host."

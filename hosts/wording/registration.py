@@ -8,6 +8,7 @@ TEXTS: dict[str, Promise] = {
         "%(path)s is no MailRoot: there is no server.tab in it. "
         "Give the directory that holds XMail's server.tab."
     ),
+    "registration.real_path": _("%(path)s leads to %(real)s, which is registered as the MailRoot."),
     "registration.read_only": _(
         "%(path)s cannot be written by the portal. "
         "Give the account that runs the portal write access to MailRoot and MailRoot/sslconf."

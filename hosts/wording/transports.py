@@ -30,6 +30,14 @@ TEXTS: dict[str, Promise] = {
     "transport.mailroot_missing": _(
         "There is no directory %(mailroot)s on the host. Correct the MailRoot of the host."
     ),
+    "transport.mailroot_moved": _(
+        "%(mailroot)s is a link now, or is reached through one: it leads to %(real)s, so it is not "
+        "followed. If that is where MailRoot is, edit the host and give the real directory."
+    ),
+    "transport.mailroot_outside": _(
+        "%(mailroot)s is outside the directories in which MailRoots may be. Edit the host and give "
+        "another one, or have the administrator of the portal extend XMAILADMIN_MAILROOT_BASES."
+    ),
     "transport.bad_path": _("%(path)s could lead out of MailRoot, so it is not opened."),
     "transport.disk_full": _(
         "The disk of the host is full: %(path)s cannot be written. Make room on the disk that "

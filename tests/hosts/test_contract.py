@@ -18,7 +18,7 @@ from hosts.transports import REGISTRY, File, FileInfo, Target, TransportError, o
 from hosts.transports.base import check_path
 from tests.doubles.pairs import Pair, make_pair
 from tests.hosts.conftest import TRANSPORTS, Site
-from tests.hosts.memory import Killed, Notebook
+from tests.hosts.memory import Killed, Notebook, order
 
 NEW = make_pair("second.test")
 
@@ -185,6 +185,16 @@ async def test_a_linked_sslconf_is_refused(site: Site) -> None:
     assert caught.value.message.code == "transport.not_a_directory"
     assert list(elsewhere.iterdir()) == []
     assert site.lies_there("server.key") == site.pair.key
+
+
+@writes_itself
+async def test_nothing_is_installed_where_server_tab_is_gone(site: Site) -> None:
+    (site.root / "server.tab").unlink()
+    outcome = await install(site.transport(), order(endpoints=()), Notebook())
+    assert (outcome.status, outcome.message.code) == ("FAILED", "install.no_mailroot")
+    assert outcome.permanent
+    assert site.lies_there("server.key") == site.pair.key
+    assert not (site.root / "sslconf").exists()
 
 
 @writes_itself

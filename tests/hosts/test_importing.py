@@ -180,3 +180,15 @@ def test_two_thousand_rows_are_checked_without_a_query_each(
     with django_assert_max_num_queries(20):
         importing.save(sheet, {}, by=None)
     assert Host.objects.count() == 300
+
+
+def test_a_link_stands_for_the_directory_that_it_leads_to(tmp_path: Path) -> None:
+    mailroot = make_mailroot(tmp_path / "MailRoot")
+    (tmp_path / "link").symlink_to(mailroot)
+    row = f"local,,,{tmp_path}/link,,\n"
+    sheet = importing.check(f"{HEAD}mail1,{row}mail2,{row}")
+    first, second = sheet.rows
+    assert first.host is not None
+    assert first.host.mailroot == str(mailroot)
+    assert "which is registered as the MailRoot" in first.note
+    assert second.problems == ["MailRoot: This MailRoot is already registered as mail1."]

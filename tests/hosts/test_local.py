@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,12 +199,38 @@ async def test_huge_file_is_not_read(mailroot: Path, transport: LocalTransport) 
     assert caught.value.message.code == "transport.too_large"
 
 
-async def test_mailroot_itself_may_be_a_link(mailroot: Path) -> None:
+@pytest.mark.parametrize("path", ["link", "link/../link", "above/MailRoot"])
+async def test_mailroot_is_not_looked_for_behind_a_link(mailroot: Path, path: str) -> None:
+    (mailroot.parent / "link").symlink_to(mailroot)
+    (mailroot.parent / "above").symlink_to(mailroot.parent)
+    before = held(mailroot)
+    target = Target("host", "local", mailroot=f"{mailroot.parent}/{path}")
+    with pytest.raises(TransportError) as caught:
+        await LocalTransport(target).connect()
+    assert caught.value.message.code == "transport.mailroot_moved"
+    assert caught.value.message.params["real"] == str(mailroot)
+    assert caught.value.permanent
+    assert held(mailroot) == before
+
+
+async def test_no_link_is_followed_that_appears_after_the_look(
+    mailroot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = mailroot.parent / "link"
     link.symlink_to(mailroot)
-    async with LocalTransport(Target("host", "local", mailroot=str(link))) as transport:
-        await transport.replace_all(FILES, "tok")
-    assert held(mailroot) == NEW_FILES
+    monkeypatch.setattr(LocalTransport, "_check_place", lambda *_: None)
+    with pytest.raises(TransportError):
+        await LocalTransport(Target("host", "local", mailroot=str(link))).connect()
+
+
+async def test_mailroot_lies_where_mailroots_may_be(mailroot: Path) -> None:
+    target = Target("host", "local", mailroot=str(mailroot))
+    async with LocalTransport(replace(target, mailroot_bases=(str(mailroot.parent),))):
+        pass
+    with pytest.raises(TransportError) as caught:
+        await LocalTransport(replace(target, mailroot_bases=("/nowhere",))).connect()
+    assert caught.value.message.code == "transport.mailroot_outside"
+    assert caught.value.permanent
 
 
 async def test_cancelled_work_is_over_before_its_directories_are_closed(

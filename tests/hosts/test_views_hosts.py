@@ -116,6 +116,34 @@ def test_mailroots_may_be_confined_to_a_directory(
     assert "The portal may not use this directory." in text(response)
 
 
+def test_a_link_is_registered_as_the_directory_that_it_leads_to(
+    admin_client: Client, tmp_path: Path, settings: Any
+) -> None:
+    mailroot = make_mailroot(tmp_path / "MailRoot")
+    link = tmp_path / "link"
+    link.symlink_to(mailroot)
+    response = admin_client.post(reverse("host_add"), fields(link), follow=True)
+    assert f"{link} leads to {mailroot}, which is registered as the MailRoot." in text(response)
+    host = Host.objects.get()
+    assert host.mailroot == str(mailroot)
+    response = admin_client.post(reverse("host_add"), fields(link, name="mail2"))
+    assert f"This MailRoot is already registered as {host.name}." in text(response)
+
+
+def test_a_mailroot_that_became_a_link_is_confirmed_by_its_real_path(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    host = local_host(tmp_path, "mail1")
+    moved = Path(host.mailroot).rename(tmp_path / "moved")
+    Path(host.mailroot).symlink_to(moved)
+    address = reverse("host_edit", args=[host.pk])
+    response = admin_client.post(address, fields(host.mailroot, name="mail1"))
+    assert "edit the host and give the real directory" in text(response)
+    admin_client.post(address, fields(moved, name="mail1"))
+    host.refresh_from_db()
+    assert host.mailroot == str(moved)
+
+
 def test_a_remote_host_is_looked_at_with_its_secrets_which_are_never_shown_again(
     admin_client: Client, tmp_path: Path
 ) -> None:
