@@ -47,7 +47,11 @@ urlpatterns = [
         webauthn.reauthenticate_webauthn,
         name="mfa_reauthenticate_webauthn",
     ),
-    path("two-factor/codes/", recovery_codes.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path(
+        "two-factor/codes/",
+        own.shown_once(recovery_codes.view_recovery_codes),
+        name="mfa_view_recovery_codes",
+    ),
     path(
         "two-factor/codes/new/",
         recovery_codes.generate_recovery_codes,
@@ -55,7 +59,7 @@ urlpatterns = [
     ),
     path(
         "two-factor/codes/file/",
-        recovery_codes.download_recovery_codes,
+        own.shown_once(recovery_codes.download_recovery_codes),
         name="mfa_download_recovery_codes",
     ),
     # Single sign-on; without a provider in the environment these find nothing.

@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from tests import people
 from xmailadmin import limits, roles, vault
-from xmailadmin.access import ACCESS
 from xmailadmin.models import AuditEntry, AuthenticatorSecret, User
 
 pytestmark = pytest.mark.django_db
@@ -306,47 +305,6 @@ def test_changing_a_second_factor_needs_the_password_again(hanako: User) -> None
         ):
             assert client.post(reverse(name)).status_code in (302, 405), name
         assert Authenticator.objects.filter(user=hanako).count() == 2
-
-
-FACTOR_PAGES = (
-    "mfa_activate_totp",
-    "mfa_deactivate_totp",
-    "mfa_add_webauthn",
-    "mfa_edit_webauthn",
-    "mfa_remove_webauthn",
-    "mfa_view_recovery_codes",
-    "mfa_generate_recovery_codes",
-    "mfa_download_recovery_codes",
-)
-
-
-def test_an_old_second_factor_and_the_password_make_no_new_one(hanako: User) -> None:
-    client = people.signed_in(hanako, confirmed=True, ago_s=301)
-    client.post(reverse("account_reauthenticate"), {"password": people.PASSWORD})
-    for name in FACTOR_PAGES:
-        address = reverse(
-            name, args=[1] if name in ("mfa_edit_webauthn", "mfa_remove_webauthn") else []
-        )
-        for response in (client.get(address), client.post(address)):
-            assert response.status_code == 302, name
-            assert response.headers["Location"].startswith(reverse("mfa_reauthenticate")), name
-    assert Authenticator.objects.get(user=hanako).type == Authenticator.Type.TOTP
-
-
-def test_every_page_of_second_factors_is_guarded() -> None:
-    """But for lists, and for where a factor is shown."""
-    of_factors = {name for name in ACCESS if name.startswith("mfa_")}
-    assert {name for name in of_factors if ACCESS[name].guard_seeing} == set(FACTOR_PAGES)
-    first = {name for name, rule in ACCESS.items() if rule.first_factor}
-    assert first == {"mfa_activate_totp", "mfa_add_webauthn"}
-
-
-@after_commit
-def test_the_code_that_set_up_an_app_is_used_up(hanako: User) -> None:
-    secret = set_up(people.signed_in(hanako))
-    other = Client()
-    try_to_sign_in(other, people.PASSWORD)
-    assert not signed_in(second_step(other, people.code(secret)))
 
 
 def test_a_form_that_came_too_late_is_not_kept_in_the_session(hanako: User) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import wraps
+
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
@@ -16,7 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from xmailadmin import audit, people, sessions
-from xmailadmin.access import has_second_factor, is_fresh, safe_next
+from xmailadmin.access import FRESH_S, has_second_factor, is_fresh, safe_next
 from xmailadmin.forms import PasswordForm
 from xmailadmin.models import AccessLink, User
 
@@ -28,7 +32,10 @@ __all__ = [
     "second_factor_needed",
     "session_end",
     "session_list",
+    "shown_once",
 ]
+
+View = Callable[[HttpRequest], HttpResponse]
 
 LINK_KEY, CONTINUE_KEY = "access_link", "continue_to"  # in the session
 
@@ -47,6 +54,28 @@ def account(request: HttpRequest) -> HttpResponse:
         "open_sessions": UserSession.objects.filter(user=person).count(),
     }
     return render(request, "account/account.html", context)
+
+
+def shown_once(
+    view: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Lets recovery codes be seen and downloaded only for a while after they were made."""
+
+    @wraps(view)
+    def within_time(request: HttpRequest) -> HttpResponse:
+        codes = Authenticator.objects.filter(
+            user_id=request.user.pk, type=Authenticator.Type.RECOVERY_CODES
+        ).first()
+        seen_at = codes.data.get("viewed_at") if codes is not None else None
+        if seen_at is None or time.time() - seen_at < FRESH_S:
+            return view(request)
+        told = _(
+            "Recovery codes are shown only when they are made. Make new ones if you have lost them."
+        )
+        messages.info(request, told)
+        return redirect("mfa_generate_recovery_codes")
+
+    return within_time
 
 
 @require_safe

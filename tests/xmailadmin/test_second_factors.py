@@ -1,0 +1,87 @@
+"""Changing second factors takes a second factor; recovery codes are shown once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tests import people
+from tests.xmailadmin.test_signing_in import second_step, set_up, signed_in, try_to_sign_in
+from xmailadmin.access import ACCESS
+from xmailadmin.models import User
+
+pytestmark = pytest.mark.django_db
+after_commit = pytest.mark.django_db(transaction=True)  # when allauth tells of a new factor
+
+
+@pytest.fixture
+def hanako() -> User:
+    return people.person("operator")
+
+
+FACTOR_PAGES = (
+    "mfa_activate_totp",
+    "mfa_deactivate_totp",
+    "mfa_add_webauthn",
+    "mfa_edit_webauthn",
+    "mfa_remove_webauthn",
+    "mfa_view_recovery_codes",
+    "mfa_generate_recovery_codes",
+    "mfa_download_recovery_codes",
+)
+
+
+def test_an_old_second_factor_and_the_password_make_no_new_one(hanako: User) -> None:
+    client = people.signed_in(hanako, confirmed=True, ago_s=301)
+    client.post(reverse("account_reauthenticate"), {"password": people.PASSWORD})
+    for name in FACTOR_PAGES:
+        address = reverse(
+            name, args=[1] if name in ("mfa_edit_webauthn", "mfa_remove_webauthn") else []
+        )
+        for response in (client.get(address), client.post(address)):
+            assert response.status_code == 302, name
+            assert response.headers["Location"].startswith(reverse("mfa_reauthenticate")), name
+    assert Authenticator.objects.get(user=hanako).type == Authenticator.Type.TOTP
+
+
+def test_every_page_of_second_factors_is_guarded() -> None:
+    """But for lists, and for where a factor is shown."""
+    of_factors = {name for name in ACCESS if name.startswith("mfa_")}
+    assert {name for name in of_factors if ACCESS[name].guard_seeing} == set(FACTOR_PAGES)
+    first = {name for name, rule in ACCESS.items() if rule.first_factor}
+    assert first == {"mfa_activate_totp", "mfa_add_webauthn"}
+
+
+@after_commit
+def test_the_code_that_set_up_an_app_is_used_up(hanako: User) -> None:
+    secret = set_up(people.signed_in(hanako))
+    other = Client()
+    try_to_sign_in(other, people.PASSWORD)
+    assert not signed_in(second_step(other, people.code(secret)))
+
+
+def test_recovery_codes_are_shown_once(hanako: User) -> None:
+    view, download = reverse("mfa_view_recovery_codes"), reverse("mfa_download_recovery_codes")
+    client = people.signed_in(hanako, confirmed=True)
+    codes = RecoveryCodes.activate(hanako).get_unused_codes()
+    for address in (view, download):
+        assert codes[0] in client.get(address).content.decode()
+    with time_machine.travel(timezone.now() + timedelta(seconds=301)):
+        people.sign_in(client, hanako, confirmed=True)
+        for address in (view, download):
+            response = client.get(address, follow=True)
+            assert response.resolver_match.view_name == "mfa_generate_recovery_codes"
+            assert codes[0] not in response.content.decode()
+        assert "Show the codes" not in client.get(reverse("mfa_index")).content.decode()
+        client.post(reverse("mfa_generate_recovery_codes"))
+        assert (
+            RecoveryCodes.activate(hanako).get_unused_codes()[0]
+            in client.get(view).content.decode()
+        )
