@@ -13,13 +13,22 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
+from certs.names import Refused, refuse_unwanted_characters
+from certs.problems import PROBLEMS
 from hosts import addresses, mailroot
 from hosts.messages import Message, Param
 from hosts.models import Host
 from hosts.models.host import SECRETS
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
-from hosts.transports import REGISTRY, Credential, Target, normal_fingerprint
+from hosts.transports import (
+    REGISTRY,
+    Credential,
+    Target,
+    TransportError,
+    normal_fingerprint,
+)
+from hosts.transports.ssh import parse_jump
 from hosts.wording import word
 from xmailadmin.vault import VaultError
 
@@ -172,6 +181,24 @@ class HostForm(forms.ModelForm[Host]):
     def shown_identity(self) -> str:
         """The same as the tools on the server show it."""
         return shown_identity(self.cleaned_data.get("transport") or "", self.offered_identity)
+
+    def clean_name(self) -> str:
+        """Refuses what nobody sees in lists, mails and logs, or what turns text round there."""
+        name: str = self.cleaned_data["name"]
+        try:
+            refuse_unwanted_characters(name)
+        except Refused as refused:
+            raise forms.ValidationError(PROBLEMS[refused.code] % refused.params) from None
+        return name
+
+    def clean_jump(self) -> str:
+        jump: str = self.cleaned_data["jump"]
+        try:
+            if jump:
+                parse_jump(jump)
+        except TransportError as error:
+            raise forms.ValidationError(word(error.message)) from None
+        return jump
 
     def clean_address(self) -> str:
         try:

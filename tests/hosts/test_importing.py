@@ -87,6 +87,7 @@ def test_one_bad_row_keeps_all_of_them_out(admin_client: Client) -> None:
         ("mail1,ctrl,192.0.2.1,,,,memo,more", "more fields than columns"),
         ("taken,ctrl,192.0.2.1,,,,", "registered already"),
         ("mail1,local,,,{place},,", "already registered as taken"),
+        ("mail\u202e1,ctrl,192.0.2.1,,,,", "invisible character U+202E"),
     ],
 )
 def test_every_problem_is_told_with_its_row(tmp_path: Path, row: str, reason: str) -> None:
@@ -192,3 +193,8 @@ def test_a_link_stands_for_the_directory_that_it_leads_to(tmp_path: Path) -> Non
     assert first.host.mailroot == str(mailroot)
     assert "which is registered as the MailRoot" in first.note
     assert second.problems == ["MailRoot: This MailRoot is already registered as mail1."]
+
+
+def test_a_jump_host_is_checked_as_in_the_form() -> None:
+    found = problems("name,transport,address,mailroot,jump\nm,sftp,192.0.2.1,/m,a b@c d\n")
+    assert any("is no jump host" in problem for problem in found[2]), found
