@@ -29,6 +29,7 @@ __all__ = ["Portal", "Web", "listen"]
 logger = logging.getLogger(__name__)
 
 WORKERS = 4  # threads: a chunk of hosts takes one, whatever its size
+MOST_CONNECTIONS = 400
 TICKS_A_DAY = 864_000  # uvicorn's
 STOP_S = 25  # within which a stop must be done, so that a supervisor need not kill
 
@@ -96,6 +97,10 @@ class Web(uvicorn.Server):
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=3,
+                timeout_keep_alive=5,
+                # Fewer than the files that a process may open: the work on the hosts goes on.
+                limit_concurrency=MOST_CONNECTIONS,
+                h11_max_incomplete_event_size=64 * 1024,
                 ssl_keyfile=own.key if own else None,
                 ssl_certfile=own.certificate if own else None,
                 ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # and those of TLS 1.3
