@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import template
 from django.urls import reverse
@@ -32,8 +33,11 @@ def mail_users_panel(context: dict[str, Any], subject: Host | Pair) -> dict[str,
     pair = page.current_pair()
     held = pair.names.splitlines() if pair is not None else []
     told = dict.fromkeys([page.server_name, page.sending_name or page.server_name])
+    link = _link(page)
     found |= {
-        "link": _link(page),
+        "link": link,
+        # Its own address of the picture: the browser takes pictures from where the page is.
+        "qr_url": f"{urlsplit(link).path}qr.svg",
         "planned": page.planned_pair(),
         "done": page.change_done(),
         "services": page.endpoints(),

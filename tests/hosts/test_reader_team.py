@@ -60,7 +60,7 @@ def test_it_is_switched_on_from_the_page_of_the_host(operator: Client, host: Hos
     page = ReaderPage.objects.get()
     shown = operator.get(f"/hosts/{host.pk}/").content.decode()
     assert page.link() in shown
-    assert f"{page.link()}qr.svg" in shown
+    assert f'src="{path_of(page)}qr.svg"' in shown
     assert Client().get(path_of(page)).status_code == 200
     assert actions() == ["reader.on"]
     entry = AuditEntry.objects.get(action="reader.on")
