@@ -93,9 +93,13 @@ class NoteForm(_Suggesting):
                     "Open it again and repeat your change."
                 )
             )
-        if data.get("mark") == Mark.PARTIAL and not (data["setting_en"] or data["setting_ja"]):
+        settings = ("setting_en", "setting_ja")
+        if data.get("mark") == Mark.PARTIAL and not any(
+            data.get(name) or name in self.errors for name in settings
+        ):
             self.add_error("setting_en", _("Write what has to be set, in one of the languages."))
-        if data.get("source") in (Source.MEASURED, Source.REPORTED) and not data["measured_on"]:
+        seen = data.get("measured_on") or "measured_on" in self.errors
+        if data.get("source") in (Source.MEASURED, Source.REPORTED) and not seen:
             self.add_error("measured_on", _("Write the day on which it was seen."))
         if (day := data.get("measured_on")) and day > timezone.localdate():
             self.add_error("measured_on", _("This day is in the future."))

@@ -15,6 +15,16 @@ from hosts.models import Host
 SHOWN = 200  # hosts offered as check boxes; whoever has more searches for them
 
 
+class HostsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Hosts by their keys; what cannot be a key is a host that does not exist."""
+
+    def clean(self, value: Any) -> QuerySet[Host]:
+        if isinstance(value, list | tuple) and not all(map(key, value)):
+            raise forms.ValidationError(self.error_messages["invalid_choice"], "invalid_choice")
+        found: QuerySet[Host] = super().clean(value)
+        return found
+
+
 class HostChoice(forms.Form):
     """Fields `which`, `hosts` and `host_search`; templates/hosts/choose_hosts.html draws them."""
 
@@ -31,9 +41,7 @@ class HostChoice(forms.Form):
         required=False,
         widget=forms.RadioSelect,
     )
-    hosts = forms.ModelMultipleChoiceField(
-        label=_("Chosen hosts"), queryset=Host.objects.none(), required=False
-    )
+    hosts = HostsField(label=_("Chosen hosts"), queryset=Host.objects.none(), required=False)
     host_search = forms.CharField(
         label=_("Name, address, MailRoot or memo contains"), required=False, max_length=200
     )

@@ -48,6 +48,7 @@ class InviteForm(RolesForm):
     email = forms.EmailField(
         label=_("E-mail address"),
         required=False,
+        max_length=254,
         help_text=_(
             "Optional. The link is sent there where mail is set up, and single sign-on knows the "
             "person by it."

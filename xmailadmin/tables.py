@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import django_tables2 as tables
+from django.core.paginator import EmptyPage
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django_tables2 import RequestConfig
 
 PAGE = 50  # rows
 
@@ -13,6 +16,22 @@ PAGE = 50  # rows
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:
     """Returns a column whose cells are drawn by templates/audit/cells/<template>.html."""
     return tables.TemplateColumn(*args, template_name=f"audit/cells/{template}.html", **kwargs)
+
+
+def configure(request: HttpRequest, table: Any, rows: int) -> None:
+    """Sorts the table and turns it to the page as the request wants, `rows` to a page.
+
+    django-tables2 itself would take any number of rows from the request.
+    """
+    RequestConfig(request, paginate=False).configure(table)
+    try:
+        page = int(request.GET.get(table.prefixed_page_field, "1"))
+    except ValueError:
+        page = 1
+    try:
+        table.paginate(page=page, per_page=rows)
+    except EmptyPage:
+        table.page = table.paginator.page(table.paginator.num_pages)
 
 
 class AuditTable(tables.Table):  # type: ignore[misc]

@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
-from django_tables2 import RequestConfig
 
 from certs import pair as pem
 from certs.filters import PairFilter
@@ -22,6 +21,7 @@ from certs.tables import PAGE, PairTable
 from certs.views import pair_page
 from certs.views.pair_files import pair_certificate, pair_der, pair_key, pair_zip
 from xmailadmin import audit
+from xmailadmin.tables import configure
 
 __all__ = [
     "pair_certificate",
@@ -54,7 +54,7 @@ def pair_list(request: HttpRequest) -> HttpResponse:
     """Every pair, the newest first; searched, filtered and sorted."""
     found = PairFilter(request.GET, queryset=_listed())
     table = PairTable(found.qs)
-    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    configure(request, table, PAGE)
     filtered = any(found.form.data.get(name) for name in found.filters)
     context = {
         "table": table,

@@ -11,7 +11,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_tables2 import RequestConfig
 
 from certs.models import Pair
 from hosts import deploy, judging
@@ -20,6 +19,7 @@ from hosts.forms import DeploymentForm
 from hosts.models import Deployment, Installation
 from hosts.tables import PAGE, DeploymentTable
 from hosts.views import present
+from xmailadmin.tables import configure
 
 Status = Installation.Status
 GET_OR_POST = ("GET", "HEAD", "POST")
@@ -46,7 +46,7 @@ def deployment_list(request: HttpRequest) -> HttpResponse:
     """Every deployment, the newest first."""
     found = DeploymentFilter(request.GET, queryset=Deployment.objects.all())
     table = DeploymentTable(with_counts(found.qs.select_related("pair")))
-    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    configure(request, table, PAGE)
     filtered = narrowed(found)
     context = {
         "table": table,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
-from django_tables2 import RequestConfig
 
 from certs.clients import tables
 from certs.models import Pair
@@ -16,6 +15,7 @@ from hosts.filters import InstallationFilter, key, narrowed
 from hosts.models import Host, Installation
 from hosts.tables import PAGE, InstallationTable
 from hosts.views import present
+from xmailadmin.tables import configure
 
 
 @require_safe
@@ -26,7 +26,7 @@ def installation_list(request: HttpRequest) -> HttpResponse:
         "steps", "endpoints", "notes"
     )
     table = InstallationTable(rows)
-    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    configure(request, table, PAGE)
     filtered = narrowed(found)
     context = {
         "table": table,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +12,6 @@ from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_tables2 import RequestConfig
 
 from certs.models import Pair
 from hosts import deploy
@@ -23,6 +22,7 @@ from hosts.tables import PAGE, HostTable
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
 from xmailadmin import audit, celery
+from xmailadmin.tables import configure
 
 GET_OR_POST = ("GET", "HEAD", "POST")
 HISTORY_SHOWN = 8  # rows
@@ -34,7 +34,7 @@ def host_list(request: HttpRequest) -> HttpResponse:
     """Every host; searched, filtered and sorted."""
     found = HostFilter(request.GET, queryset=Host.objects.all())
     table = HostTable(found.qs.select_related("pair"))
-    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    configure(request, table, PAGE)
     filtered = narrowed(found)
     context = {
         "table": table,
@@ -79,11 +79,12 @@ def awaited_since(request: HttpRequest) -> datetime | None:
     """Returns since when the page waits for a diagnosis, as long as waiting makes sense."""
     try:
         since = parse_datetime(request.GET.get("awaiting", ""))
-    except ValueError:
+        if since is None or timezone.is_naive(since):
+            return None
+        since = since.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    if since is None or timezone.is_naive(since) or timezone.now() - since > PATIENCE:
-        return None
-    return since
+    return since if abs(timezone.now() - since) <= PATIENCE else None
 
 
 def awaiting(host: Host) -> str:

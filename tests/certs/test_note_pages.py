@@ -111,6 +111,9 @@ class TestNotes:
             ({"measured_on": ""}, "measured_on"),
             ({"measured_on": "2999-01-01"}, "measured_on"),
             ({"source": "seed"}, "source"),
+            ({"measured_on": "yesterday"}, "measured_on"),
+            ({"setting_en": "\0", "setting_ja": ""}, "setting_en"),
+            ({"setting_ja": "\0"}, "setting_ja"),
         ],
     )
     def test_what_is_missing_is_said(

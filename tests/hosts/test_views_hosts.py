@@ -364,3 +364,39 @@ def test_after_a_first_installation_the_pair_is_only_removed_when_asked_to(
 def test_nonsense_in_a_link_is_no_error(admin_client: Client, address: str) -> None:
     many_hosts(1)
     assert admin_client.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/hosts/", "/pairs/", "/deployments/", "/history/", "/audit/"])
+@pytest.mark.parametrize("rows", ["-1", "0", "1", "9" * 400, str(2**63), "x"])
+def test_nobody_chooses_how_many_rows_a_page_has(
+    admin_client: Client, page: str, rows: str
+) -> None:
+    response = admin_client.get(page, {"per_page": rows, "page": rows})
+    assert response.status_code == 200
+    assert response.context["table"].paginator.per_page == 50
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize("page", ["/diagnosis/", "/matrix/"])
+def test_nobody_waits_for_the_end_of_time(admin_client: Client, page: str, at: str) -> None:
+    many_hosts(1)
+    response = admin_client.get(page, {"awaiting": at})
+    assert response.status_code == 200
+    assert not response.context["late"]
+
+
+@pytest.mark.parametrize("raw", [str(2**63), "9" * 400, "-1", "x", "1.5", ""])
+def test_no_host_has_such_a_key(admin_client: Client, raw: str) -> None:
+    local_host_pair = issued_pair()
+    for address in (reverse("deployment_new", args=[local_host_pair.pk]), reverse("pair_new")):
+        sent = {"which": "some", "hosts": [raw], "install_now": "on", "common_name": "a.test"}
+        response = admin_client.post(address, sent)
+        assert response.status_code == 200
+        assert response.context["form"].errors["hosts"]
+
+
+@pytest.mark.parametrize("name", ["mail\u202egro.1", "mail\x1b[1", "mail\u200b1", "mail\n1"])
+def test_a_name_can_be_seen(admin_client: Client, tmp_path: Path, name: str) -> None:
+    mailroot = make_mailroot(tmp_path / "MailRoot")
+    response = admin_client.post(reverse("host_add"), fields(mailroot, name=name))
+    assert "character" in " ".join(response.context["form"].errors["name"])

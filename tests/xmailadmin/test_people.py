@@ -352,3 +352,10 @@ def test_the_list_tells_who_may_do_what(administrator: Client) -> None:
     for text in ("taro", "Operator", "Key holder", "jiro", "Invited", "Password only",
                  "With second factor"):  # fmt: skip
         assert text in page
+
+
+def test_an_address_is_no_longer_than_mail_allows(administrator: Client) -> None:
+    labels = ".".join(["d" * 60] * 4)
+    data = {"username": "taro", "email": f"{'a' * 40}@{labels}.jp"}
+    response = administrator.post(reverse("person_invite"), data)
+    assert "254" in str(response.context["form"].errors["email"])

@@ -10,13 +10,12 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
-from django_tables2 import RequestConfig
 
 from xmailadmin import audit
 from xmailadmin.audit_words import PROBLEMS
 from xmailadmin.filters import AuditFilter, chosen
 from xmailadmin.models import AuditEntry
-from xmailadmin.tables import PAGE, AuditTable
+from xmailadmin.tables import PAGE, AuditTable, configure
 
 __all__ = ["audit_export", "audit_list", "audit_verify"]
 
@@ -28,7 +27,7 @@ def audit_list(request: HttpRequest) -> HttpResponse:
     """Who did what and what was refused, the newest first; searched and filtered."""
     found = AuditFilter(request.GET, queryset=AuditEntry.objects.all())
     table = AuditTable(found.qs)
-    RequestConfig(request, paginate={"per_page": PAGE}).configure(table)
+    configure(request, table, PAGE)
     context = {
         "table": table,
         "form": found.form,
