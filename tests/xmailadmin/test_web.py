@@ -17,6 +17,7 @@ from django.test import Client, RequestFactory
 from django.urls import path, reverse
 
 from tests import people
+from xmailadmin.embedded import Web
 from xmailadmin.models import AuditEntry
 from xmailadmin.proxies import FORWARDED, TrustedProxiesMiddleware, client_address
 from xmailadmin.uploads import MOST, Bounded
@@ -249,3 +250,9 @@ def test_the_production_profile_passes_djangos_checks(tmp_path: Path) -> None:
         0,
         "System check identified no issues (0 silenced).\n",
     ), done.stderr
+
+
+def test_connections_are_bounded() -> None:
+    config = Web().config
+    assert config.limit_concurrency == 400
+    assert config.timeout_keep_alive == 5
