@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.utils import timezone, translation
 
@@ -74,6 +76,15 @@ def postgres_server() -> Iterator[str]:
     """The DATABASE_URL of an empty database in a running PostgreSQL."""
     with servers.postgres_server() as url:
         yield url
+
+
+@pytest.fixture
+def postgres_database(postgres_server: str) -> str:
+    """The DATABASE_URL of an empty database of this test's own."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+    return f"{postgres_server.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

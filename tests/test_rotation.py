@@ -75,7 +75,7 @@ def test_a_portal_works_on_while_keys_are_rotated(
     new_portal: Portal, request: pytest.FixtureRequest, database: str
 ) -> None:
     if database == "postgresql":
-        url = request.getfixturevalue("postgres_server")
+        url = request.getfixturevalue("postgres_database")
         new_portal.extra_environment = {"DATABASE_URL": url}
     run(new_portal, "fill", "200")
     before = key_file(new_portal)

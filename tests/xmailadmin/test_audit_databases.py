@@ -44,7 +44,7 @@ print(len(list(audit.verify())), AuditEntry.objects.count())
 def portal(request: pytest.FixtureRequest, tmp_path: Path) -> Portal:
     portal = Portal(tmp_path / "portal")
     if request.param == "postgresql":
-        portal.extra_environment = {"DATABASE_URL": request.getfixturevalue("postgres_server")}
+        portal.extra_environment = {"DATABASE_URL": request.getfixturevalue("postgres_database")}
     return portal
 
 
