@@ -29,6 +29,7 @@ SECRET_TEXT = (
         "[private key removed]",
     ),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), rf"\1{MASK}"),  # the password in an address
+    (re.compile(r"(otpauth:[^\s'\"]*secret=)[A-Z2-7]+"), rf"\1{MASK}"),
     (re.compile(r"(Bearer |Basic )[\w.~+/=-]+"), rf"\1{MASK}"),
     (re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?=[/\s?]|$)"), MASK),  # a link that is itself the key
 )
@@ -118,6 +119,7 @@ def configuration(form: str) -> dict[str, Any]:
             "celery": {"level": "WARNING"},
             "psycopg.pool": {"level": "ERROR"},  # who needed the connection says so
             "uvicorn": {"level": "WARNING"},
+            "django.template": {"level": "INFO"},  # tells whole contexts at DEBUG, with secrets
             "django.request": {"level": "CRITICAL"},  # django_structlog says the same, with ids
         },
     }

@@ -75,9 +75,16 @@ def _host_name(request: HttpRequest) -> str:
     return split_domain_port(request.get_host())[0]
 
 
+class CodeInput(forms.TextInput):
+    """A field whose content is never sent back: people mistype passwords as codes."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
 def _code_field(label: Any) -> forms.CharField:
     attributes = {"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}
-    return forms.CharField(label=label, max_length=20, widget=forms.TextInput(attributes))
+    return forms.CharField(label=label, max_length=20, widget=CodeInput(attributes))
 
 
 class _LimitedCode:
