@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ class Sender:
 
     def send(self, row: str, data: Mapping[str, Any]) -> Answer:
         """Sends the form in both languages; what is accepted is undone."""
+        answer, ms = self._send(data)
+        if FUZZ:
+            for _ in range(10):  # now and then it is the collector of garbage, or another process
+                if ms >= SLOWEST_MS:
+                    time.sleep(0.2)
+                    ms = min(ms, self._send(data)[1])
+            assert ms < SLOWEST_MS, f"{ms:.0f} ms for {data!r}"
+        self.tally.add(row, refused=not answer.accepted, ms=ms)
+        return answer
+
+    def _send(self, data: Mapping[str, Any]) -> tuple[Answer, float]:
+        """Returns what came of it, and how long the slower of both languages took to compute."""
         answer = Answer(accepted=False)
         slowest = 0.0
         for language in LANGUAGES:
@@ -93,10 +106,7 @@ class Sender:
             assert not written, f"{written} rows were written for what was refused: {errors}"
         if not answer.accepted and answer.errors:
             self._check_words(answer)
-        if FUZZ:
-            assert slowest < SLOWEST_MS, f"{slowest:.0f} ms for {data!r}"
-        self.tally.add(row, refused=not answer.accepted, ms=slowest)
-        return answer
+        return answer, slowest
 
     @staticmethod
     def _check_words(answer: Answer) -> None:
@@ -120,6 +130,12 @@ def _changes() -> int:
 @pytest.fixture(autouse=True)
 def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
+@pytest.fixture(autouse=True)
+def _no_activity_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a session is in use is written every few minutes, whatever was sent."""
+    monkeypatch.setattr("xmailadmin.sessions.NOTED_EVERY", timedelta(days=1))
 
 
 @pytest.fixture(scope="session")

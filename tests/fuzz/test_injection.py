@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -82,7 +83,10 @@ def test_no_string_becomes_another_command(xmail: XMail, tally: Tally, text: str
     for path, data in xmail.seen.uploads[uploads:]:
         assert path != "server.tab"
         if path == "sslconf/data":
-            assert canonical_lines(data) == canonical_lines(text.encode())
+            # Line for line what was sent; XMail drops every CR at an end.
+            kept, sent = ([line.rstrip(b"\r") for line in canonical_lines(content)]
+                          for content in (data, text.encode()))  # fmt: skip
+            assert kept == sent
     tally.add("injection")
 
 
@@ -142,5 +146,6 @@ def test_no_string_becomes_another_header_or_leads_away(
         where = urlsplit(answer.headers.get("Location", ""))
         assert where.netloc in ("", "testserver"), answer.headers["Location"]
         assert where.scheme in ("", "http", "https")
-        assert not answer.headers.get("Location", "").startswith(("//", "/\\"))
+        # As browsers read it: a host after two slashes of either kind.
+        assert not re.match(r"[/\\]{2,}[^/\\?#]", answer.headers.get("Location", ""))
     tally.add("injection")
