@@ -110,6 +110,14 @@ def deliver(ids: Sequence[int], times: int) -> None:
         ledger.run(ids)
 
 
+def carry_out(deployment: int, strict: bool = False) -> None:
+    """Be the command that does a deployment by itself."""
+    if strict:
+        addresses.is_loopback = lambda ip: False
+    for _ in ledger.work(Deployment.objects.get(pk=deployment)):
+        pass
+
+
 def work_in_time(shift_s: float) -> float:
     """Be a worker whose clock is wrong by so many seconds."""
     right, now = time.time, timezone.now

@@ -194,11 +194,12 @@ class World:
     def next_pair(self) -> dict[str, Any]:
         """A pair that lies on none of the hosts."""
         held = {site.holds for site in self.sites}
-        while True:
+        for _ in self.pairs:
             self._next += 1
             pair = self.pairs[self._next % len(self.pairs)]
             if as_files(pair) not in held:
                 return pair
+        raise AssertionError("every pair lies on some host already")
 
     def order(self, sites: Sequence[Site] | None = None, pair: dict[str, Any] | None = None) -> int:
         """Ask for the next pair on all hosts (or these)."""
