@@ -91,7 +91,7 @@ class Sender:
             assert response.status_code in (200, 302, 400, 422), response.status_code
             text = response.content.decode()
             assert "Traceback" not in text
-            assert "%(" not in text
+            assert "%(" not in text or "%(" in str(data), "a sentence without its values"
             if response.status_code == 302:
                 answer.accepted = True
                 continue
@@ -159,4 +159,6 @@ def nobody_there(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return Inspection()
 
     monkeypatch.setattr("hosts.host_form.inspect", inspect)
+    # Nor later, by the diagnosis that a new host is rung for.
+    monkeypatch.setattr("xmailadmin.celery.ring", lambda *_arguments: True)
     return looked

@@ -144,8 +144,11 @@ def test_no_string_becomes_another_header_or_leads_away(
         for value in answer.headers.values():
             assert not set("\r\n\0") & set(str(value))
         where = urlsplit(answer.headers.get("Location", ""))
-        assert where.netloc in ("", "testserver"), answer.headers["Location"]
+        # Line ends alone are no host to any browser.
+        host = re.sub(r"%0[9AD]", "", where.netloc)
+        assert host in ("", "testserver"), answer.headers["Location"]
         assert where.scheme in ("", "http", "https")
         # As browsers read it: a host after two slashes of either kind.
-        assert not re.match(r"[/\\]{2,}[^/\\?#]", answer.headers.get("Location", ""))
+        location = re.sub(r"%0[9AD]", "", answer.headers.get("Location", ""))
+        assert not re.match(r"[/\\]{2,}[^/\\?#]", location), location
     tally.add("injection")
