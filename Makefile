@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 PO := $(wildcard xmailadmin/locale/*/LC_MESSAGES/*.po)
 # What `make fuzz` runs: everything that counts what it tries, or tries more with that profile.
-FUZZ := tests/fuzz tests/certs tests/test_rotation.py tests/test_backup.py tests/test_private_files.py tests/canary
+FUZZ := tests/fuzz tests/certs tests/xmailadmin tests/test_vault.py tests/test_rotation.py tests/test_backup.py tests/test_private_files.py tests/canary
 # Checks get a data directory of their own, away from a portal's.
 CHECKS := env XMAILADMIN_HOME=$(CURDIR)/.venv/checks-home
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from certs.models import Pair
+from tests.tally import Tally
 from xmailadmin import vault
 
 SECRET = b"-----BEGIN PRIVATE KEY-----\ncanary\n"
@@ -42,7 +43,7 @@ def test_a_secret_that_was_moved_does_not_open(elsewhere: str) -> None:
         vault.open_sealed(sealed, elsewhere)
 
 
-def test_each_of_200_flipped_bits_is_noticed() -> None:
+def test_each_of_200_flipped_bits_is_noticed(tally: Tally) -> None:
     sealed = vault.seal(SECRET, "pair:1:key")
     head, _, text = sealed.rpartition(".")
     blob = base64.b64decode(text)
@@ -52,6 +53,7 @@ def test_each_of_200_flipped_bits_is_noticed() -> None:
         altered[position // 8] ^= 1 << position % 8
         with pytest.raises(vault.VaultError):
             vault.open_sealed(f"{head}.{base64.b64encode(altered).decode()}", "pair:1:key")
+        tally.add("bits", refused=True)
 
 
 @pytest.mark.parametrize("text", ["", "v1", "v1.x.y.z", "v2.a.AAAA", "v1.0.%%%", "v1.0."])

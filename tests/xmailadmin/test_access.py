@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests import people
+from tests.tally import Tally
 from tests.xmailadmin.routes import Route, World, furnish, routes
 from xmailadmin.access import ACCESS, PUBLIC, SIGNED_IN
 from xmailadmin.models import AuditEntry, User
@@ -113,18 +114,21 @@ def test_entries_keep_to_the_roles() -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_nobody_gets_anywhere_without_signing_in(world: World, method: str) -> None:
+def test_nobody_gets_anywhere_without_signing_in(world: World, method: str, tally: Tally) -> None:
     for route in ROUTES:
         for missing in (False, True):
             response = asked(Client(), method, world.address(route, missing=missing))
             assert response.status_code < 500 or route.name == "readyz", route
             if route.name not in OPEN_TO_ALL:
                 assert sent_to_sign_in(response), (route, missing, response.status_code)
+            tally.add("routes", refused=route.name not in OPEN_TO_ALL)
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_each_role_gets_exactly_where_it_may(world: World, role: str, method: str) -> None:
+def test_each_role_gets_exactly_where_it_may(
+    world: World, role: str, method: str, tally: Tally
+) -> None:
     user = people.person(role, username=role)
     people.set_up_second_factor(user)
     client = people.signed_in(user, confirmed=True)
@@ -141,6 +145,7 @@ def test_each_role_gets_exactly_where_it_may(world: World, role: str, method: st
             assert refused(response) == (not allowed), told
             if allowed and missing and "pk" in route.arguments:
                 assert response.status_code in (404, 405), told
+            tally.add("routes", refused=not allowed)
 
 
 def test_what_changes_anything_needs_more_than_a_viewer(world: World) -> None:
@@ -185,7 +190,7 @@ def test_somebody_elses_security_key_is_not_found(world: World) -> None:
 
 
 @pytest.mark.parametrize("who", ["nobody", "somebody who may everything"])
-def test_every_form_needs_its_token(world: World, who: str) -> None:
+def test_every_form_needs_its_token(world: World, who: str, tally: Tally) -> None:
     client = Client(enforce_csrf_checks=True)
     if who != "nobody":
         people.sign_in(client, people.person(*ROLES), confirmed=True)
@@ -194,3 +199,4 @@ def test_every_form_needs_its_token(world: World, who: str) -> None:
             response = asked(client, "post", world.address(route, missing=missing))
             assert response.status_code == 403, (route.name, response.status_code)
             assert b"This form is no longer valid" in response.content, route
+            tally.add("forged forms", refused=True)

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests import people
+from tests.tally import Tally
 from xmailadmin import audit, audit_guard, home
 from xmailadmin.audit_words import ACTIONS, detail_of
 from xmailadmin.models import AuditEntry, AuditHead
@@ -68,7 +69,7 @@ def test_a_chain_that_nobody_touched_is_whole() -> None:
     assert list(numbers) == list(range(1, 21))
 
 
-def test_a_changed_row_is_found_100_of_100(undone: Any) -> None:
+def test_a_changed_row_is_found_100_of_100(undone: Any, tally: Tally) -> None:
     write()
     changes = {
         "action": "host.add",
@@ -85,10 +86,11 @@ def test_a_changed_row_is_found_100_of_100(undone: Any) -> None:
         with undone:
             sql(f"UPDATE {TABLE} SET {column} = %s WHERE number = %s", value, number)  # noqa: S608
             found += problems() == [(number, "changed")]
+        tally.add("tampering", refused=True)
     assert found == ROWS
 
 
-def test_a_deleted_row_is_found_100_of_100(undone: Any) -> None:
+def test_a_deleted_row_is_found_100_of_100(undone: Any, tally: Tally) -> None:
     write()
     found = 0
     for number in range(1, ROWS + 1):
@@ -96,10 +98,11 @@ def test_a_deleted_row_is_found_100_of_100(undone: Any) -> None:
             sql(f"DELETE FROM {TABLE} WHERE number = %s", number)  # noqa: S608
             what = "missing" if number < ROWS else "cut"
             found += (number, what) in problems()
+        tally.add("tampering", refused=True)
     assert found == ROWS
 
 
-def test_two_rows_that_changed_places_are_found_100_of_100(undone: Any) -> None:
+def test_two_rows_that_changed_places_are_found_100_of_100(undone: Any, tally: Tally) -> None:
     write(ROWS + 1)
     found = 0
     for number in range(1, ROWS + 1):
@@ -111,6 +114,7 @@ def test_two_rows_that_changed_places_are_found_100_of_100(undone: Any) -> None:
             ):
                 sql(f"UPDATE {TABLE} SET number = %s WHERE number = %s", after, before)  # noqa: S608
             found += {(number, "changed"), (number + 1, "changed")} <= set(problems())
+        tally.add("tampering", refused=True)
     assert found == ROWS
 
 

@@ -15,6 +15,7 @@ from django.urls import reverse
 from certs.models import Pair
 from tests import people
 from tests.factories import issued_pair
+from tests.tally import Tally
 from xmailadmin import access, audit
 from xmailadmin.models import AuditEntry, User
 from xmailadmin.roles import ROLES
@@ -57,7 +58,7 @@ def gave_a_key(response: Any) -> bool:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_of_all_ways_to_a_key_one_is_open(
-    name: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    name: str, pair: Pair, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     opened = []
     for who, state in product(WHO, STATES):
@@ -68,6 +69,7 @@ def test_of_all_ways_to_a_key_one_is_open(
             response = ask(client, name, state, pair)
         if gave_a_key(response):
             opened.append((who, state))
+        tally.add("keys", refused=not gave_a_key(response))
         User.objects.all().delete()
     assert opened == [("key_holder", "good")]
     assert AuditEntry.objects.filter(action=name.replace("_", ".")).count() == 1
