@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from celery import shared_task
+import logging
+from typing import Any
+
+from celery import shared_task, signals
+from django.db import DatabaseError, close_old_connections
 
 from hosts import deploy, ledger
 from hosts.models import Diagnosis, Heartbeat, Host
 from xmailadmin import celery
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task
@@ -39,3 +45,14 @@ def diagnose_all() -> None:
     ids = list(Host.objects.filter(disabled=False).values_list("pk", flat=True))
     for start in range(0, len(ids), deploy.CHUNK):
         celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + deploy.CHUNK])
+
+
+@signals.worker_ready.connect
+def _say_that_a_worker_lives(**_: Any) -> None:
+    """Or a portal that has just begun would be called not ready until the first sweep."""
+    try:
+        Heartbeat.objects.beat("worker")
+    except DatabaseError as error:
+        logger.warning("The worker cannot say that it lives: %s", error)
+    finally:
+        close_old_connections()
