@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,3 +34,10 @@ class Message:
     def __str__(self) -> str:
         """The code and its parameters, for logs."""
         return " ".join([self.code, *(f"{name}={value}" for name, value in self.params.items())])
+
+
+def system_reason(error: OSError) -> str:
+    """What the operating system said, without what Python adds ("Connect call failed (…)")."""
+    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror | socket.herror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

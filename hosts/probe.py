@@ -21,7 +21,7 @@ from typing import Any
 
 from cryptography import x509
 
-from hosts.messages import Message
+from hosts.messages import Message, system_reason
 from hosts.probe_dialogue import Channel, Failure, broken_at_once, talk
 
 DEFAULT_PORTS: Mapping[str, int] = {
@@ -174,7 +174,7 @@ async def _connect(channel: Channel, address: str, endpoint: Endpoint) -> None:
     except (socket.gaierror, UnicodeError):
         raise Failure("connect", Message("probe.unresolved", {"address": address})) from None
     except (OSError, ValueError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = system_reason(error) if isinstance(error, OSError) else str(error)
         raise Failure(
             "connect", Message("probe.unreachable", {**where, "reason": reason})
         ) from None

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
-from hosts.messages import Message
+from hosts.messages import Message, system_reason
 
 MAX_LINE = 2048
 MAX_LINES = 100
@@ -250,7 +250,8 @@ async def _handshake(
         code = "probe.not_tls" if error.reason in _NOT_TLS else "probe.tls_failed"
         raise Failure("handshake", Message(code, {"reason": reason})) from None
     except (OSError, ValueError) as error:
-        raise Failure("handshake", Message("probe.tls_failed", {"reason": str(error)})) from None
+        reason = system_reason(error) if isinstance(error, OSError) else str(error)
+        raise Failure("handshake", Message("probe.tls_failed", {"reason": reason})) from None
 
 
 async def _greeting_inside(channel: Channel, protocol: str) -> Message:

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncssh
 
-from hosts.messages import Message, Param
+from hosts.messages import Message, Param, system_reason
 from hosts.transports.base import (
     Credential,
     Target,
@@ -294,6 +294,6 @@ class _Errors:
         if isinstance(error, ConnectionRefusedError):
             raise TransportError(Message("ssh.nobody_listens", self.where)) from None
         if isinstance(error, asyncssh.Error | OSError):
-            reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
-            params = {**self.where, "reason": str(reason or error)[:120]}
+            reason = system_reason(error) if isinstance(error, OSError) else error.reason
+            params = {**self.where, "reason": reason[:120]}
             raise TransportError(Message("ssh.unreachable", params)) from None

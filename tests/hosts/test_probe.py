@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -313,6 +315,18 @@ async def test_addresses_that_lead_nowhere(address: str, port: int, code: str) -
     result = await probe(address, Endpoint("smtp", port), 5)
     assert (result.ok, result.stage, result.message.code) == (False, "connect", code)
     assert spoken(result.message)
+
+
+async def test_unreachable_host_is_told_in_the_systems_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def no_route(_channel: Channel, _family: int, sockaddr: tuple[object, ...]) -> None:
+        raise OSError(errno.EHOSTUNREACH, f"Connect call failed {sockaddr}")
+
+    monkeypatch.setattr(Channel, "connect", no_route)
+    result = await probe("192.0.2.1", Endpoint("smtp", 25), 5)
+    assert result.message.code == "probe.unreachable"
+    assert result.message.params["reason"] == os.strerror(errno.EHOSTUNREACH)
 
 
 async def test_nothing_answers() -> None:

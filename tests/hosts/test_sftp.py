@@ -196,6 +196,19 @@ async def test_nobody_listens(mailroot: Path) -> None:
     assert (await refusal(small_target(server, mailroot))).message.code == "ssh.nobody_listens"
 
 
+async def test_unreachable_host_is_told_in_the_systems_words(
+    mailroot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_route(_client: object, address: str, port: int, **_: object) -> None:
+        raise OSError(errno.EHOSTUNREACH, f"Connect call failed {(address, port)}")
+
+    monkeypatch.setattr(asyncssh, "create_connection", no_route)
+    async with small_ssh() as server:
+        error = await refusal(small_target(server, mailroot))
+    assert error.message.code == "ssh.unreachable"
+    assert error.message.params["reason"] == os.strerror(errno.EHOSTUNREACH)
+
+
 async def test_silent_server_is_given_up(mailroot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ssh._FIXED, "connect_timeout", 0.2)
     monkeypatch.setitem(ssh._FIXED, "login_timeout", 0.2)
