@@ -70,7 +70,7 @@ def host_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "running": next((row for row in recent if not row.finished), None),
     }
     if present.is_live(request):
-        return render(request, "hosts/host_diagnosis.html", context)
+        return render(request, "hosts/host_diagnosis.html", context | {"live": True})
     context["undoable"] = deploy.undoable(host)
     return render(request, "hosts/host_detail.html", context)
 

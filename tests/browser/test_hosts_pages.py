@@ -72,6 +72,8 @@ def test_a_remote_host_from_the_form_to_a_new_identity(
     judge(page)
     page.press("[name=name]", "Enter")
     expect(page).to_have_url(re.compile(r"/hosts/1/(\?|$)"))
+    expect(page.locator("#diagnosis .finding-list").first).to_be_visible()
+    expect(page.locator("#host-state .tone-idle")).to_have_count(0)  # the head knows it as well
     judge(page)
 
     # Somebody changes the pair by hand: seen everywhere, trusted only after a person compared it.

@@ -279,6 +279,20 @@ def test_asking_for_a_diagnosis_shows_the_page_that_waits(
     assert "<html" not in part.content.decode()
 
 
+def test_what_was_found_arrives_together_with_the_state_of_the_host(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    host = local_host(make_mailroot(tmp_path / "MailRoot"))
+    page = admin_client.get(host.get_absolute_url())
+    assert page.content.count(b'id="host-state"') == 1
+    assert "Not diagnosed yet" in text(page)
+    Diagnosis.objects.take([host])
+    part = admin_client.get(host.get_absolute_url(), headers={"HX-Request": "true"})
+    state = part.content.decode().partition('<span id="host-state" hx-swap-oob="true">')[2]
+    assert "Needs attention" in state
+    assert "Not diagnosed yet" not in text(part)
+
+
 def test_the_list_is_searched_filtered_and_sorted(admin_client: Client) -> None:
     many_hosts(3)
     Host.objects.filter(name="mail00001").update(state="error", memo="in the basement")
