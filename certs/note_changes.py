@@ -19,7 +19,16 @@ from certs.models.client_note import CertificateKind, Mark, Protocol, Security, 
 from xmailadmin import audit
 from xmailadmin.models import User
 
-__all__ = ["Difference", "confirm", "differences", "fields_of", "keep", "own_key", "remove"]
+__all__ = [
+    "Difference",
+    "confirm",
+    "differences",
+    "fields_of",
+    "keep",
+    "one_line_end",
+    "own_key",
+    "remove",
+]
 
 OWN = "own-"  # begins the keys of notes that did not come with the product
 Action = NoteChange.Action
@@ -59,11 +68,18 @@ CHOICES = {
 
 def fields_of(note: ClientNote) -> dict[str, Any]:
     """Returns everything that a person may change in a note, as JSON can hold it."""
-    values = {name: getattr(note, name) for name in LABELS}
-    return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in values.items()
-    }
+    return {name: _plain(getattr(note, name)) for name in LABELS}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line_end(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def one_line_end(text: str) -> str:
+    """Returns the text with the same end at each line; browsers send others."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def own_key(note: ClientNote) -> str:

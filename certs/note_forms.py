@@ -13,11 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 from certs.models import ClientNote, ClientReport
 from certs.models.client_note import CertificateKind, Mark, Source
-from certs.note_changes import LABELS, fields_of, own_key
+from certs.note_changes import LABELS, fields_of, one_line_end, own_key
 
 __all__ = ["DismissForm", "NoteForm", "ReportForm", "position_of", "slug_for"]
 
 ROWS = {"rows": "3"}
+TEXTS = {"remark_en", "remark_ja", "setting_en", "setting_ja"}  # they may have several lines
 KNOWN_CLIENTS, KNOWN_SYSTEMS = "known-clients", "known-systems"  # ids of the suggestions
 
 
@@ -63,10 +64,7 @@ class NoteForm(_Suggesting):
             "historical": _("It stays readable, but nobody is told to follow it."),
         }
         widgets = {
-            **{
-                name: forms.Textarea(attrs=ROWS)
-                for name in ("remark_en", "remark_ja", "setting_en", "setting_ja")
-            },
+            **{name: forms.Textarea(attrs=ROWS) for name in sorted(TEXTS)},
             "measured_on": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         }
 
@@ -86,6 +84,8 @@ class NoteForm(_Suggesting):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
+        for name in TEXTS & data.keys():
+            data[name] = one_line_end(data[name])
         if self.instance.pk and data.get("seen") != self.initial["seen"]:
             raise forms.ValidationError(
                 _(

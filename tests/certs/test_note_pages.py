@@ -59,6 +59,25 @@ class TestNotes:
         page = browser.get("/clients/?os=Windows+11", headers={"accept-language": "ja"})
         assert "初回に警告が出る。" in page.content.decode()
 
+    @pytest.mark.parametrize("stored", ["one\ntwo", "one\r\ntwo"])
+    def test_saving_what_a_browser_sends_back_changes_nothing(
+        self, browser: Client, stored: str
+    ) -> None:
+        browser.post("/clients/notes/new/", note_values(remark_ja="一\r\n二"))
+        note = ClientNote.objects.get(version="2.81")
+        assert note.remark_ja == "一\n二"
+        ClientNote.objects.filter(pk=note.pk).update(setting_en=stored)
+        form = browser.get(f"/clients/notes/{note.pk}/edit/").context["form"]
+        sent = {name: value for name, value in form.initial.items() if value not in (None, False)}
+        for name in ("remark_ja", "setting_en"):
+            sent[name] = "\r\n".join(sent[name].splitlines())
+        page = browser.post(
+            f"/clients/notes/{note.pk}/edit/", sent, follow=True, headers=ENGLISH
+        ).content.decode()
+        assert "Nothing was changed." in page
+        assert [change.action for change in NoteChange.objects.all()] == ["added"]
+        assert not AuditEntry.objects.filter(action="note.corrected").exists()
+
     def test_a_correction_keeps_what_was_before(self, browser: Client) -> None:
         note = ClientNote.objects.get(key=NPOP)
         form = browser.get(f"/clients/notes/{note.pk}/edit/").context["form"]
