@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from hosts.models import Deployment, Host, Installation
+from xmailadmin.filters import PersonFilter
 
 DISABLED = "disabled"
 KEY = re.compile(r"[0-9]{1,18}")
@@ -88,9 +89,7 @@ class DeploymentFilter(django_filters.FilterSet):  # type: ignore[misc]
     kind = django_filters.ChoiceFilter(
         label=_("Kind"), choices=Deployment.Kind.choices, empty_label=_("All")
     )
-    person = django_filters.CharFilter(
-        label=_("Person"), field_name="created_by_name", lookup_expr="icontains"
-    )
+    person = PersonFilter(label=_("Person"), field_name="created_by_name")
     pair = chosen_by_link("pair")
 
     class Meta:
@@ -126,9 +125,7 @@ class InstallationFilter(django_filters.FilterSet):  # type: ignore[misc]
     outcome = django_filters.ChoiceFilter(
         label=_("Outcome"), choices=OUTCOMES, method="by_outcome", empty_label=_("All")
     )
-    person = django_filters.CharFilter(
-        label=_("Person"), field_name="deployment__created_by_name", lookup_expr="icontains"
-    )
+    person = PersonFilter(label=_("Person"), field_name="deployment__created_by_name")
     since = django_filters.DateFilter(
         label=_("From"),
         field_name="deployment__created_at",

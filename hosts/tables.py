@@ -7,12 +7,21 @@ from typing import Any
 import django_tables2 as tables
 from django.utils.translation import gettext_lazy as _
 
+from xmailadmin.audit_words import person
+
 PAGE = 50  # rows
 
 
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:
     """Returns a column whose cells are drawn by templates/hosts/cells/<template>.html."""
     return tables.TemplateColumn(*args, template_name=f"hosts/cells/{template}.html", **kwargs)
+
+
+class Person(tables.Column):  # type: ignore[misc]
+    """Who asked for something, in words where it was not a person."""
+
+    def render(self, value: str) -> str:
+        return person(value)
 
 
 class HostTable(tables.Table):  # type: ignore[misc]
@@ -39,7 +48,7 @@ class DeploymentTable(tables.Table):  # type: ignore[misc]
     outcome = cell(
         "deployment_outcome", verbose_name=_("Outcome"), orderable=False, empty_values=()
     )
-    created_by_name = tables.Column(verbose_name=_("Requested by"))
+    created_by_name = Person(verbose_name=_("Requested by"))
     created_at = cell("requested", verbose_name=_("Requested"))
 
     class Meta:
@@ -56,7 +65,7 @@ class InstallationTable(tables.Table):  # type: ignore[misc]
     previous_pair = cell(
         "previous_pair", verbose_name=_("Before"), orderable=False, empty_values=()
     )
-    person = tables.Column(
+    person = Person(
         verbose_name=_("Requested by"), accessor="deployment__created_by_name", orderable=False
     )
     at = cell("at", verbose_name=_("When"), accessor="pk", order_by="id")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from xmailadmin.audit import SYSTEM
 from xmailadmin.roles import ROLES
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
-__all__ = ["ACTIONS", "PROBLEMS", "detail_of", "word"]
+__all__ = ["ACTIONS", "PROBLEMS", "detail_of", "named", "person", "word"]
 
 ACTIONS: dict[str, str | StrPromise] = {
     # People and signing in.
@@ -139,6 +141,21 @@ HIDDEN = ("account", "device")  # only for counting
 def word(action: str) -> str:
     """Returns the words of an action; one that has none yet is shown as it is stored."""
     return str(ACTIONS.get(action, action))
+
+
+def person(name: str) -> str:
+    """Returns who did something: a user name as it is, the portal and nobody in words."""
+    if name == SYSTEM:
+        return str(_("the portal itself"))
+    return name or str(_("nobody signed in"))
+
+
+def named(field: str, text: str) -> Q:
+    """Returns the condition that the person in `field` is called like `text`, or is shown so."""
+    wanted = Q(**{f"{field}__icontains": text})
+    if text.casefold() in person(SYSTEM).casefold():
+        wanted |= Q(**{field: SYSTEM})
+    return wanted
 
 
 def detail_of(detail: Mapping[str, Any]) -> list[tuple[str, str]]:

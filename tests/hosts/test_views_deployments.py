@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from certs.models import Pair
+from hosts import deploy
 from hosts.choosing import SHOWN
 from hosts.models import Deployment, Host, Installation
 from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
@@ -328,3 +330,30 @@ def test_people_that_are_gone_still_stand_in_the_history(
     other.force_login(User.objects.create_superuser("hanako"))
     User.objects.filter(username="admin").delete()
     assert "admin" in text(other.get(reverse("installation_list")))
+
+
+@pytest.mark.parametrize(("language", "portal"), [("en", "the portal itself"), ("ja", "ポータル")])
+def test_what_a_command_did_was_done_by_the_portal_in_the_readers_words(
+    admin_client: Client, tmp_path: Path, language: str, portal: str
+) -> None:
+    host = local_host(tmp_path)
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    row = deployment.installations.get()
+    reads = {"accept-language": language}
+    for address in (
+        reverse("dashboard"),
+        host.get_absolute_url(),
+        deployment.get_absolute_url(),
+        row.get_absolute_url(),
+        reverse("deployment_list"),
+        reverse("installation_list"),
+        reverse("audit_list"),
+    ):
+        page = text(admin_client.get(address, headers=reads))
+        assert portal in page, address
+        assert not re.search(r"(?<!perating )(?<!Like the )\bsystem\b", page), address
+    for name in ("deployment_list", "installation_list", "audit_list"):
+        found = admin_client.get(reverse(name), {"person": portal}, headers=reads)
+        assert len(found.context["table"].rows) > 0, name
+        none = admin_client.get(reverse(name), {"person": "hanako"}, headers=reads)
+        assert len(none.context["table"].rows) == 0, name

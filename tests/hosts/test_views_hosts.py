@@ -282,7 +282,7 @@ def test_asking_for_a_diagnosis_shows_the_page_that_waits(
 def test_what_was_found_arrives_together_with_the_state_of_the_host(
     admin_client: Client, tmp_path: Path
 ) -> None:
-    host = local_host(make_mailroot(tmp_path / "MailRoot"))
+    host = local_host(tmp_path)
     page = admin_client.get(host.get_absolute_url())
     assert page.content.count(b'id="host-state"') == 1
     assert "Not diagnosed yet" in text(page)

@@ -8,7 +8,7 @@ from django import template
 from django.db import models
 
 from xmailadmin import audit
-from xmailadmin.audit_words import detail_of, word
+from xmailadmin.audit_words import detail_of, person, word
 from xmailadmin.models import AuditEntry
 
 register = template.Library()
@@ -33,6 +33,12 @@ def audit_history(context: dict[str, Any], obj: models.Model) -> dict[str, Any]:
 def action_words(entry: AuditEntry) -> str:
     """Returns what was done, in words."""
     return word(entry.action)
+
+
+@register.filter
+def person_name(name: str) -> str:
+    """Returns who did something, in words where it was not a person."""
+    return person(name)
 
 
 @register.filter
