@@ -15,7 +15,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from certs.models import ClientNote, NoteChange
-from certs.models.client_note import CertificateKind, Mark, Protocol, Security, Source
+from certs.models.client_note import CertificateKind, Mark, Protocol, Security, Source, Verify
 from xmailadmin import audit
 from xmailadmin.models import User
 
@@ -169,10 +169,17 @@ def differences(change: NoteChange) -> Iterator[Difference]:
 
 def _shown(name: str, value: Any) -> str:
     if name == "results":
-        return "\n".join(
-            " · ".join(str(part) for part in run.values() if part) for run in value or []
-        )
+        return "\n".join(_run_shown(run) for run in value or [])
     if isinstance(value, bool):
         return str(_("Yes") if value else _("No"))
     words = CHOICES[name](value).label if name in CHOICES and value else value
     return "" if words is None else str(words)
+
+
+def _run_shown(run: Mapping[str, str]) -> str:
+    parts = [
+        Verify(run["verify"]).label,
+        _("Worked") if run["result"] == "ok" else _("Failed"),
+        *(run.get(name) for name in ("message", "setting", "variant")),
+    ]
+    return " · ".join(str(part) for part in parts if part)

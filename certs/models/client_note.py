@@ -115,7 +115,7 @@ class ClientNote(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.client} {self.version} ({self.os}) {self.protocol} {self.mark}"
+        return f"{self.client} {self.version} ({self.os}) {self.protocol} {self.sign}"
 
     def get_absolute_url(self) -> str:
         return reverse("client_note_detail", args=[self.pk])

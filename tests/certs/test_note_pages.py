@@ -52,6 +52,7 @@ class TestNotes:
         assert note.client_slug == "becky"  # the page of the client that was known
         assert note.key.startswith("own-windows-11-becky-281-pop3-")
         change = NoteChange.objects.get()
+        assert change.note_name == "Becky! 2.81 (Windows 11) POP3 △"
         assert (change.action, change.by_name, change.before) == ("added", "sato", None)
         assert change.after is not None
         assert change.after["setting_ja"] == "「証明書を検証しない」にする。"
@@ -77,6 +78,19 @@ class TestNotes:
         assert "Nothing was changed." in page
         assert [change.action for change in NoteChange.objects.all()] == ["added"]
         assert not AuditEntry.objects.filter(action="note.corrected").exists()
+
+    def test_measurements_are_told_in_words(self, browser: Client) -> None:
+        note = ClientNote.objects.filter(results__0__verify="default").first()
+        assert note is not None
+        results = [
+            {"verify": "default", "result": "fail", "message": "cat=1"},
+            {"verify": "off", "result": "ok", "setting": "a box", "variant": "quick"},
+        ]
+        ClientNote.objects.filter(pk=note.pk).update(results=results)
+        page = browser.get(note.get_absolute_url(), headers=ENGLISH).content.decode()
+        assert "As installed · Failed · cat=1<br>" in page
+        assert "Off, or the certificate accepted when asked · Worked · a box · quick" in page
+        assert "default · fail" not in page
 
     def test_a_correction_keeps_what_was_before(self, browser: Client) -> None:
         note = ClientNote.objects.get(key=NPOP)
