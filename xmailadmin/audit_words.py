@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
+from django.apps import apps
+from django.db.models import Field, Q
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin.audit import SYSTEM
@@ -124,6 +125,11 @@ DETAILS: dict[str, str | StrPromise] = {
     "day": _("day"),
     "entries": _("entries"),
     "problems": _("problems"),
+    "count": _("number"),
+    "rows": _("rows"),
+    "secrets": _("secrets"),
+    "key": _("master key"),
+    "trusted": _("identity trusted"),
 }
 VALUES: dict[str, str | StrPromise] = {
     "password": _("password"),
@@ -132,9 +138,19 @@ VALUES: dict[str, str | StrPromise] = {
     "totp": _("authenticator app"),
     "webauthn": _("security key"),
     "recovery_codes": _("recovery codes"),
+    "private_key": _("Private SSH key"),
+    "passphrase": _("Passphrase of the private SSH key"),
     **{role.name: role.label for role in ROLES.values()},
 }
-WORDED = ("by", "kind", "roles", "before", "now")  # the details that have such values
+WORDED = (
+    "by",
+    "kind",
+    "roles",
+    "before",
+    "now",
+    "fields",
+    "secrets",
+)  # the details that have such values
 HIDDEN = ("account", "device")  # only for counting
 
 
@@ -158,15 +174,27 @@ def named(field: str, text: str) -> Q:
     return wanted
 
 
-def detail_of(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns what else an entry says, as (name, value)."""
+def detail_of(detail: Mapping[str, Any], object_type: str = "") -> list[tuple[str, str]]:
+    """Returns what else an entry about such an object says, as (name, value)."""
+    words = VALUES | _fields_of(object_type) if "fields" in detail else VALUES
     return [
-        (str(DETAILS.get(name, name)), _shown(value, worded=name in WORDED))
+        (str(DETAILS.get(name, name)), _shown(value, words if name in WORDED else {}))
         for name, value in detail.items()
         if name not in HIDDEN and value not in (None, "", [])
     ]
 
 
-def _shown(value: Any, *, worded: bool) -> str:
+def _shown(value: Any, words: Mapping[str, str | StrPromise]) -> str:
     found = value if isinstance(value, list) else [value]
-    return ", ".join(str(VALUES.get(item, item) if worded else item) for item in found)
+    return ", ".join(str(words.get(item, item)) for item in found)
+
+
+def _fields_of(object_type: str) -> dict[str, str | StrPromise]:
+    """Returns what the fields of a model are called."""
+    found = (model for model in apps.get_models() if model._meta.model_name == object_type)
+    return {
+        field.name: field.verbose_name
+        for model in found
+        for field in model._meta.get_fields()
+        if isinstance(field, Field)
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from django.utils import timezone
 from tests import people
 from tests.tally import Tally
 from xmailadmin import audit, audit_guard, home
-from xmailadmin.audit_words import ACTIONS, detail_of
+from xmailadmin.audit_words import ACTIONS, DETAILS, HIDDEN, detail_of
 from xmailadmin.models import AuditEntry, AuditHead
 
 pytestmark = pytest.mark.django_db
@@ -314,14 +315,18 @@ def test_an_objects_page_tells_who_did_what(administrator: Any) -> None:
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
-def test_every_action_has_words() -> None:
-    """Those that stand in the code as they are; a name that is put together shows as it is."""
-    code = "".join(
+def our_code() -> list[str]:
+    return [
         path.read_text(encoding="utf-8")
         for app in ("certs", "hosts", "xmailadmin")
         for path in (CHECKOUT / app).rglob("*.py")
         if "migrations" not in path.parts
-    )
+    ]
+
+
+def test_every_action_has_words() -> None:
+    """Those that stand in the code as they are; a name that is put together shows as it is."""
+    code = "".join(our_code())
     calls = r"(?:record(?:_once)?|_put_on_record)\(\s*[\w.]+,\s*(?:\w+, )?(\"[^)]*?)[,)]"
     said = {name for call in re.findall(calls, code) for name in re.findall(r'"(\w+\.\w+)"', call)}
     assert {"host.add", "host.enable", "signin.blocked", "access.denied"} <= said
@@ -334,3 +339,36 @@ def test_details_are_worded() -> None:
         ("by", "second factor"),
         ("address", "/mfa"),
     ]
+
+
+def recorded_keys(code: str) -> set[str]:
+    """The names of the details in every call of audit.record(), those in a **dict included."""
+    tree = ast.parse(code)
+    dicts = {
+        target.id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    keys = set()
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.record":
+            for keyword in call.keywords:
+                if keyword.arg is not None:
+                    keys.add(keyword.arg)
+                else:
+                    told = dicts[ast.unparse(keyword.value)]
+                    keys |= {ast.literal_eval(key) for key in told.keys if key is not None}
+    return keys
+
+
+def test_every_detail_has_a_word() -> None:
+    keys = set().union(*map(recorded_keys, our_code()))
+    assert {"fields", "count", "trusted", "device"} <= keys
+    assert keys - DETAILS.keys() - set(HIDDEN) == set(), "say these in xmailadmin/audit_words.py"
+
+
+def test_fields_that_were_changed_are_named_as_in_the_form() -> None:
+    told = detail_of({"fields": ["smtp_port", "memo", "private_key"]}, "host")
+    assert told == [("fields", "SMTP (STARTTLS), memo, Private SSH key")]

@@ -44,7 +44,7 @@ def person_name(name: str) -> str:
 @register.filter
 def details(entry: AuditEntry) -> list[tuple[str, str]]:
     """Returns what else the entry says."""
-    return detail_of(entry.detail)
+    return detail_of(entry.detail, entry.object_type)
 
 
 @register.filter
