@@ -137,6 +137,10 @@ def save(sheet: Sheet, secrets: Mapping[str, str], *, by: HttpRequest | User | N
     for host in hosts:
         if given and host.transport != Host.Transport.LOCAL:
             host.keep_secrets(**given)
+    # Each on its own page, and below all of them as what was asked for.
+    audit.record_all(by, "host.add", [
+        (host, {"mailroot": host.mailroot, "trusted": host.trust_fingerprint}) for host in hosts
+    ])  # fmt: skip
     names = [host.name for host in hosts]
     audit.record(by, "host.import", None, count=len(hosts), hosts=names, secrets=sorted(given))
     return hosts

@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,17 @@ from django.utils import timezone
 from xmailadmin import home
 from xmailadmin.models import AuditEntry, AuditHead, User
 
-__all__ = ["SYSTEM", "Problem", "address_of", "as_json", "fits", "history_of", "record", "verify"]
+__all__ = [
+    "SYSTEM",
+    "Problem",
+    "address_of",
+    "as_json",
+    "fits",
+    "history_of",
+    "record",
+    "record_all",
+    "verify",
+]
 
 SYSTEM = "system"
 NOTE_FILE = "audit.head"
@@ -40,31 +50,43 @@ def record(
 
     Writers queue for the end of the chain until their transaction ends: record last.
     """
+    return record_all(who, action, [(obj, detail)])[0]
+
+
+def record_all(
+    who: HttpRequest | User | None,
+    action: str,
+    told: Iterable[tuple[models.Model | None, Mapping[str, Detail]]],
+) -> list[AuditEntry]:
+    """Returns the new rows that say it of each object with its detail, written all at once."""
     request = who if isinstance(who, HttpRequest) else None
     person = who.user if isinstance(who, HttpRequest) else who
     user = person if isinstance(person, User) else None
     nobody = SYSTEM if who is None else ""
+    entries = []
     with transaction.atomic():
         head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)
-        entry = AuditEntry(
-            number=head.number + 1,
-            previous=head.sha256,
-            at=_now(),
-            actor=user,
-            actor_name=nobody if user is None else user.get_username(),
-            address=address_of(request),
-            action=action,
-            object_type=obj._meta.model_name or "" if obj is not None else "",
-            object_id=str(obj.pk) if obj is not None else "",
-            object_name=str(obj)[:200] if obj is not None else "",
-            detail=detail,
-        )
-        entry.sha256 = _hash(entry)
-        entry.save()
-        head.number, head.sha256 = entry.number, entry.sha256
+        for obj, detail in told:
+            entry = AuditEntry(
+                number=head.number + 1,
+                previous=head.sha256,
+                at=_now(),
+                actor=user,
+                actor_name=nobody if user is None else user.get_username(),
+                address=address_of(request),
+                action=action,
+                object_type=obj._meta.model_name or "" if obj is not None else "",
+                object_id=str(obj.pk) if obj is not None else "",
+                object_name=str(obj)[:200] if obj is not None else "",
+                detail=dict(detail),
+            )
+            entry.sha256 = _hash(entry)
+            head.number, head.sha256 = entry.number, entry.sha256
+            entries.append(entry)
+        AuditEntry.objects.bulk_create(entries)
         head.save()
-        transaction.on_commit(partial(_note_end, entry.number, entry.sha256), robust=True)
-    return entry
+        transaction.on_commit(partial(_note_end, head.number, head.sha256), robust=True)
+    return entries
 
 
 def address_of(request: HttpRequest | None) -> str | None:

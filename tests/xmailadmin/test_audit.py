@@ -351,16 +351,23 @@ def recorded_keys(code: str) -> set[str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    keys = set()
+    keys: set[str] = set()
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.record":
             for keyword in call.keywords:
                 if keyword.arg is not None:
                     keys.add(keyword.arg)
                 else:
-                    told = dicts[ast.unparse(keyword.value)]
-                    keys |= {ast.literal_eval(key) for key in told.keys if key is not None}
+                    keys |= keys_of(dicts[ast.unparse(keyword.value)])
+        elif isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.record_all":
+            told = [node for node in ast.walk(call) if isinstance(node, ast.Dict)]
+            assert told, "a detail that this test cannot read"
+            keys |= set().union(*map(keys_of, told))
     return keys
+
+
+def keys_of(told: ast.Dict) -> set[str]:
+    return {ast.literal_eval(key) for key in told.keys if key is not None}
 
 
 def test_every_detail_has_a_word() -> None:
