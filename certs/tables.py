@@ -7,6 +7,8 @@ from typing import Any
 import django_tables2 as tables
 from django.utils.translation import gettext_lazy as _
 
+from xmailadmin.tables import Cell
+
 __all__ = ["PAGE", "PairTable"]
 
 PAGE = 50  # rows
@@ -15,7 +17,7 @@ PAGE = 50  # rows
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:
     """Returns a column whose cells are drawn by templates/certs/cells/<template>.html."""
     kwargs.setdefault("empty_values", ())
-    return tables.TemplateColumn(*args, template_name=f"certs/cells/{template}.html", **kwargs)
+    return Cell(*args, template_name=f"certs/cells/{template}.html", **kwargs)
 
 
 class PairTable(tables.Table):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from hosts.filters import key, search_hosts
 from hosts.models import Host
 
-SHOWN = 200  # hosts offered as check boxes; whoever has more searches for them
+SHOWN = 100  # hosts offered as check boxes; whoever has more searches for them
 
 
 class HostsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]

@@ -340,7 +340,7 @@ def settle(deployments: QuerySet[Deployment]) -> None:
             waiting.update(**_final(Status.CANCELLED, "deploy.stopped"))
         if not deployment.installations.filter(status__in=Installation.UNFINISHED).exists():
             Deployment.objects.filter(pk=deployment.pk, finished_at=None).update(
-                finished_at=timezone.now()
+                finished_at=timezone.now(), tally=deployment.counts()
             )
 
 

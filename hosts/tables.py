@@ -8,13 +8,14 @@ import django_tables2 as tables
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin.audit_words import person
+from xmailadmin.tables import Cell
 
 PAGE = 50  # rows
 
 
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:
     """Returns a column whose cells are drawn by templates/hosts/cells/<template>.html."""
-    return tables.TemplateColumn(*args, template_name=f"hosts/cells/{template}.html", **kwargs)
+    return Cell(*args, template_name=f"hosts/cells/{template}.html", **kwargs)
 
 
 class Person(tables.Column):  # type: ignore[misc]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -13,6 +15,18 @@ from certs.models.lease import Queued
 from hosts.models.host import Host
 
 __all__ = ["Deployment", "Installation"]
+
+
+class DeploymentManager(models.Manager["Deployment"]):
+    def counted(self, deployments: Iterable[Deployment]) -> list[Deployment]:
+        """Returns the deployments with their counts: one query for all that are under way."""
+        found = list(deployments)
+        live = {row.pk: row for row in found if not row.tally}
+        rows = Installation.objects.filter(deployment__in=live).order_by()
+        counts = rows.values_list("deployment", "status").annotate(models.Count("pk"))
+        for pk, status, number in counts if live else ():
+            live[pk].tally[status] = number
+        return found
 
 
 class Deployment(models.Model):
@@ -49,6 +63,12 @@ class Deployment(models.Model):
     created_by_name = models.CharField(_("requested by"), max_length=150)
     created_at = models.DateTimeField(_("requested"), auto_now_add=True, db_index=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True, db_index=True)
+    # How many hosts came to which status, kept once it is finished: lists need not count again.
+    tally: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(
+        default=dict, editable=False
+    )
+
+    objects = DeploymentManager()
 
     class Meta:
         ordering = ["-pk"]
@@ -65,9 +85,25 @@ class Deployment(models.Model):
     def finished(self) -> bool:
         return self.finished_at is not None
 
+    @property
+    def total(self) -> int:
+        """How many hosts it is for. For lists: see `counted`."""
+        return sum(self.tally.values())
+
+    @property
+    def done(self) -> int:
+        """On how many hosts it has ended, well or badly."""
+        return self.total - sum(self.tally.get(each, 0) for each in Installation.UNFINISHED)
+
+    @property
+    def bad(self) -> int:
+        """On how many hosts it did not come to what was asked for."""
+        bad = (*Installation.BAD, Installation.Status.CANCELLED)
+        return sum(self.tally.get(each, 0) for each in bad)
+
     def counts(self) -> dict[str, int]:
         """Returns how many installations have each status, in the order of Status."""
-        found = dict(
+        found = self.tally or dict(
             self.installations.order_by().values_list("status").annotate(models.Count("pk"))
         )
         return {status: found[status] for status in Installation.Status.values if status in found}
@@ -92,10 +128,12 @@ class Installation(Queued):
     GOOD = (Status.INSTALLED, Status.UNCHANGED, Status.PLACED, Status.REMOVED)
     BAD = (Status.ROLLED_BACK, Status.FAILED, Status.ERRORED)
 
-    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="installations")
+    deployment = models.ForeignKey(
+        Deployment, models.PROTECT, related_name="installations", db_index=False
+    )
     # History outlives the host: these are its name and place as they were.
     host = models.ForeignKey(
-        Host, models.SET_NULL, null=True, blank=True, related_name="installations"
+        Host, models.SET_NULL, null=True, blank=True, related_name="installations", db_index=False
     )
     host_name = models.CharField(_("host"), max_length=100, db_index=True)
     host_place = models.CharField(_("MailRoot"), max_length=600, blank=True)
@@ -106,6 +144,7 @@ class Installation(Queued):
         null=True,
         blank=True,
         related_name="installations",
+        db_index=False,
         verbose_name=_("pair"),
     )
     # What it held before; None = nothing, or not yet known while `adopted` is False.
@@ -140,9 +179,11 @@ class Installation(Queued):
             models.UniqueConstraint(fields=["deployment", "host"], name="one_per_host"),
         ]
         indexes = [
-            models.Index(fields=["deployment", "status"]),
+            # With the name, so that a long deployment is put in order without reading its rows.
+            models.Index(fields=["deployment", "status", "host_name"]),
             models.Index(fields=["status", "-id"]),
             models.Index(fields=["host", "-id"]),
+            models.Index(fields=["pair", "-id"]),
             # The sweep looks only at what is unfinished, however long the history grows.
             models.Index(
                 fields=["host", "id"],

@@ -13,7 +13,6 @@ from django.views.decorators.http import require_safe
 from certs.models import Pair
 from hosts.models import Deployment, Diagnosis, Host
 from hosts.views import present
-from hosts.views.deployments import with_counts
 from xmailadmin.templatetags.portal import expiry_tone
 
 SHOWN = 8  # hosts and findings on the page
@@ -47,7 +46,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "installed": installed,
         "hosts": hosts.select_related("pair").order_by("name")[:SHOWN],
         "more_hosts": max(0, counts["total"] - SHOWN),
-        "deployments": with_counts(Deployment.objects.select_related("pair"))[:5],
+        "deployments": Deployment.objects.counted(Deployment.objects.select_related("pair")[:5]),
         "usable_pairs": Pair.objects.filter(status=Pair.Status.ISSUED, state="ok").exists(),
         "deployed": Deployment.objects.exists(),
         "now": timezone.now(),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Case, Count, IntegerField, OuterRef, QuerySet, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -19,34 +18,19 @@ from hosts.forms import DeploymentForm
 from hosts.models import Deployment, Installation
 from hosts.tables import PAGE, DeploymentTable
 from hosts.views import present
-from xmailadmin.tables import configure
+from xmailadmin.tables import KeysFirst, configure
 
 Status = Installation.Status
 GET_OR_POST = ("GET", "HEAD", "POST")
-
-
-def with_counts(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
-    """Returns the deployments with how many hosts each has: total, done, bad."""
-
-    def count(*statuses: str) -> Coalesce:
-        rows = Installation.objects.filter(deployment=OuterRef("pk")).order_by()
-        if statuses:
-            rows = rows.filter(status__in=statuses)
-        number = rows.values("deployment").annotate(n=Count("pk")).values("n")
-        return Coalesce(Subquery(number, output_field=IntegerField()), 0)
-
-    finished = [status for status in Status.values if status not in Installation.UNFINISHED]
-    return deployments.annotate(
-        total=count(), done=count(*finished), bad=count(*Installation.BAD, Status.CANCELLED)
-    )
 
 
 @require_safe
 def deployment_list(request: HttpRequest) -> HttpResponse:
     """Every deployment, the newest first."""
     found = DeploymentFilter(request.GET, queryset=Deployment.objects.all())
-    table = DeploymentTable(with_counts(found.qs.select_related("pair")))
+    table = DeploymentTable(KeysFirst(found.qs.select_related("pair")))
     configure(request, table, PAGE)
+    Deployment.objects.counted(table.page.object_list.data)
     filtered = narrowed(found)
     context = {
         "table": table,
@@ -129,15 +113,21 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
     total = sum(counts.values())
     left = sum(counts.get(status, 0) for status in Installation.UNFINISHED)
     bad = sum(counts.get(status, 0) for status in (*Installation.BAD, Status.CANCELLED))
-    rows = deployment.installations.select_related("pair", "host").defer("endpoints", "notes")
-    page = Paginator(rows.order_by(ORDER, "host_name"), PAGE).get_page(request.GET.get("page"))
+    # Put in order by keys alone: the rows are long, and all but one page of them are not wanted.
+    keys = deployment.installations.order_by(ORDER, "host_name").values_list("pk", flat=True)
+    page = Paginator(keys, PAGE).get_page(request.GET.get("page"))
+    rows = (
+        Installation.objects.select_related("pair", "host")
+        .defer("endpoints", "notes")
+        .in_bulk(list(page))
+    )
     shown = [
         {
             "row": row,
             "word": present.step_word(row.step) if row.step else "",
             "text": present.say(row.message or (row.steps[-1]["message"] if row.steps else None)),
         }
-        for row in page
+        for row in (rows[pk] for pk in page if pk in rows)
     ]
     undoable = deployment.installations.filter(
         status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False

@@ -15,7 +15,7 @@ from hosts.filters import InstallationFilter, key, narrowed
 from hosts.models import Host, Installation
 from hosts.tables import PAGE, InstallationTable
 from hosts.views import present
-from xmailadmin.tables import configure
+from xmailadmin.tables import KeysFirst, configure
 
 
 @require_safe
@@ -25,7 +25,7 @@ def installation_list(request: HttpRequest) -> HttpResponse:
     rows = found.qs.select_related("deployment", "pair", "previous_pair", "host").defer(
         "steps", "endpoints", "notes"
     )
-    table = InstallationTable(rows)
+    table = InstallationTable(KeysFirst(rows))
     configure(request, table, PAGE)
     filtered = narrowed(found)
     context = {

@@ -22,7 +22,7 @@ from hosts.tables import PAGE, HostTable
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
 from xmailadmin import audit, celery
-from xmailadmin.tables import configure
+from xmailadmin.tables import KeysFirst, configure
 
 GET_OR_POST = ("GET", "HEAD", "POST")
 HISTORY_SHOWN = 8  # rows
@@ -33,7 +33,7 @@ PATIENCE = timedelta(seconds=90)  # how long a page waits for a diagnosis that w
 def host_list(request: HttpRequest) -> HttpResponse:
     """Every host; searched, filtered and sorted."""
     found = HostFilter(request.GET, queryset=Host.objects.all())
-    table = HostTable(found.qs.select_related("pair"))
+    table = HostTable(KeysFirst(found.qs.select_related("pair")))
     configure(request, table, PAGE)
     filtered = narrowed(found)
     context = {

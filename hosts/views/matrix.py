@@ -21,11 +21,11 @@ from django.views.decorators.http import require_http_methods
 
 from hosts.filters import narrowed, search_hosts
 from hosts.models import Diagnosis, Host
-from hosts.tables import PAGE
 from hosts.tasks import diagnose_all
 from hosts.views import present
 from hosts.views.hosts import awaited_since
 
+PAGE = 30  # rows, each with up to seven services
 Standing = Diagnosis.Standing
 NOT_LOOKED_AT = "unknown"
 # Headings of columns, which must be narrow; a service that few have is left out where it is off.
@@ -100,10 +100,11 @@ def matrix(request: HttpRequest) -> HttpResponse:
     late = 0
     if awaited is not None:
         late = hosts.filter(Q(diagnosis=None) | Q(diagnosis__at__lt=awaited)).count()
-    counts = hosts.aggregate(
-        total=Count("pk"),
-        unknown=Count("pk", filter=Q(diagnosis=None)),
-        **{each: Count("pk", filter=Q(diagnosis__standing=each)) for each in Standing.values},
+    looked_at = Diagnosis.objects.filter(host__disabled=False)
+    counts = dict(looked_at.values_list("standing").annotate(Count("pk")).order_by())
+    counts["total"] = hosts.count()
+    counts["unknown"] = counts["total"] - sum(
+        counts.get(standing, 0) for standing in Standing.values
     )
     filtered = narrowed(found)
     used = {endpoint.name for host in page for endpoint in host.endpoints}

@@ -143,8 +143,8 @@ def test_ten_thousand_hosts_cost_as_many_queries_as_one(
     )
     Diagnosis.objects.bulk_create(Diagnosis(host=host, standing="differs") for host in hosts)
     with django_assert_max_num_queries(16):
-        page = admin_client.get(reverse("matrix"), {"standing": "differs", "page": "200"})
-    assert "Page 200 of 200" in text(page)
+        page = admin_client.get(reverse("matrix"), {"standing": "differs", "page": "334"})
+    assert "Page 334 of 334" in text(page)
 
 
 def test_the_schedule_looks_at_every_host_each_hour() -> None:

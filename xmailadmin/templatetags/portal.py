@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 from django import template
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -20,6 +22,13 @@ def hex_pairs(value: str | None) -> SafeString:
     text = (value or "").upper()
     pairs = [text[at : at + 2] for at in range(0, len(text), 2)]
     return format_html_join(mark_safe(":<wbr>"), "{}", ((pair,) for pair in pairs))
+
+
+@register.simple_tag
+@cache
+def symbol(name: str) -> str:
+    """Returns the address of a symbol of icons.svg; a long list draws hundreds of them."""
+    return f"{static('xmailadmin/icons.svg')}#{name}"
 
 
 @register.filter
