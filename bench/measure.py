@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MISSED = "**no**"
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -47,18 +48,27 @@ def alternate(
     contestants: Mapping[str, Callable[[], object]],
     times: int,
     *,
-    before: Callable[[], object] = lambda: None,
+    before: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, Sample]:
-    """Runs every contestant `times` times, taking turns, so that drift meets all of them alike."""
+    """Runs every contestant `times` times, taking turns, so that drift meets all of them alike.
+
+    What `before` has for a contestant is done each time before its own run, and not measured.
+    """
     samples = {name: Sample() for name in contestants}
     for _ in range(times):
         for name, run in contestants.items():
-            before()
+            if before and name in before:
+                before[name]()
             cpu, wall = cpu_s(), time.perf_counter()
             run()
             samples[name].wall_s.append(time.perf_counter() - wall)
             samples[name].cpu_s.append(cpu_s() - cpu)
     return samples
+
+
+def met(*holds: bool) -> str:
+    """Returns the cell that says whether a target is met."""
+    return "yes" if all(holds) else MISSED
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

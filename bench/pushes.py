@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import asyncssh
 
-from tests.doubles.xmail import XMail
+from bench.xmails import Served
 from tests.servers import SSHServer
 
 
@@ -125,7 +126,8 @@ def paramiko_threads(server: SSHServer, roots: Sequence[Path], files: Files, thr
 
 def ansible(server: SSHServer, roots: Sequence[Path], files: Files, forks: int) -> None:
     """Ansible's copy module with its best settings: pipelining, many forks, no facts gathered."""
-    program = shutil.which("ansible-playbook")
+    own = Path(sys.executable).parent
+    program = shutil.which("ansible-playbook", path=f"{own}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         raise FileNotFoundError("ansible-playbook")
     with tempfile.TemporaryDirectory() as scratch:
@@ -167,12 +169,15 @@ def ansible(server: SSHServer, roots: Sequence[Path], files: Files, forks: int) 
         )  # fmt: skip
 
 
-def bare_ctrl(xmails: Sequence[XMail], files: Files, threads: int) -> None:
-    """CTRL by bare sockets: log in over TLS, send the key, then the certificate."""
+def bare_ctrl(xmails: Sequence[Served], files: Files, threads: int) -> None:
+    """CTRL by bare sockets: a new TLS session for each, log in, send the key, the certificate.
 
-    def push(xmail: XMail) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    Each file goes in one write together with its command. Nothing is read, checked or kept.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def push(xmail: Served) -> None:
         raw = socket.create_connection(("127.0.0.1", xmail.ports["ctrls"]), timeout=30)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with context.wrap_socket(raw) as tls, tls.makefile("rb") as replies:

@@ -8,15 +8,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.measure import table
+from bench.measure import met, table
+from bench.portal import HOME
 from tests.portal import Portal
 
 IDLE_S = 30
+MOST_S, MOST_PERCENT, MOST_MIB = 3, 1, 180
 
 
 def embedded(times: int) -> str:
     """Returns the table of starts (median and worst) and of idling."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=HOME) as folder:
         portal = Portal(Path(folder) / "portal")
         with portal.up():
             pass  # the first start makes everything
@@ -24,31 +26,36 @@ def embedded(times: int) -> str:
         for _ in range(times):
             began = time.perf_counter()
             with portal.up():
+                portal.status("/account/login/")
                 starts.append(time.perf_counter() - began)
         with portal.up() as process:
             portal.status("/account/login/")
             time.sleep(5)
-            before = _cpu_ticks(process.pid)
+            before = cpu_seconds(process.pid)
             time.sleep(IDLE_S)
-            used = (_cpu_ticks(process.pid) - before) / os.sysconf("SC_CLK_TCK")
-            memory = _memory_mib(process.pid)
+            used = 100 * (cpu_seconds(process.pid) - before) / IDLE_S
+            memory = memory_mib(process.pid)
+    start = statistics.median(starts)
     return table(
-        ["what", "seen", "target"],
+        ["what", "seen", "target", "met?"],
         [
-            ["warm start to the first page, median s", statistics.median(starts), "≤ 3"],
-            ["idle CPU, % of a core", 100 * used / IDLE_S, "≤ 1"],
-            ["idle memory, MiB resident", memory, "≤ 180"],
+            ["warm start to the first page, median s", start, f"≤ {MOST_S}", met(start <= MOST_S)],
+            ["the slowest of these starts, s", max(starts), "", ""],
+            ["idle CPU, % of a core", used, f"≤ {MOST_PERCENT}", met(used <= MOST_PERCENT)],
+            ["idle memory, MiB resident", memory, f"≤ {MOST_MIB}", met(memory <= MOST_MIB)],
         ],
     )
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used until now."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory_mib(pid: int) -> float:
+def memory_mib(pid: int, kind: str = "VmRSS") -> float:
+    """Resident memory of a process: of now (VmRSS) or the most there was (VmHWM)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith(kind):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("no VmRSS")
+    raise RuntimeError(f"no {kind}")

@@ -99,6 +99,33 @@ def done(portal: Grown, deployment: int) -> bool:
     return at is not None
 
 
+def seconds(portal: Grown, deployment: int) -> float:
+    """How long a deployment took, from the first host begun to the last one done."""
+    ((took,),) = portal.rows(
+        "select extract(epoch from max(finished_at) - min(started_at))"
+        " from hosts_installation where deployment_id = %s",
+        deployment,
+    )
+    return float(took)
+
+
+def race(parts: Grown, hosts: Fleet, *, times: int) -> dict[int, list[float]]:
+    """How long the same deployments take with one worker and then with two, in seconds.
+
+    Each works on one chunk at a time: four chunks are two rounds instead of four.
+    """
+    took: dict[int, list[float]] = {1: [], 2: []}
+    for workers, found in took.items():
+        parts.add_worker("--concurrency", "1")
+        assert len(parts.workers) == workers
+        for _ in range(times):
+            number = hosts.order()
+            until("the deployment is finished", lambda n=number: done(parts, n), 180)  # type: ignore[misc]
+            found.append(seconds(parts, number))
+        check_whole(hosts, number, undisturbed=True)
+    return took
+
+
 def under_way(portal: Grown, deployment: int, at_least: int = 10) -> bool:
     """Whether some hosts are finished or being switched, and others are not."""
     found = rows(portal, deployment)

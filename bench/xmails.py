@@ -1,0 +1,51 @@
+"""Stand-ins for XMail, a share of them in each of two processes beside the measured one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.helper import helper
+from tests.doubles.mailroot import PASSWORD, USER
+from tests.doubles.xmail import XMail
+
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a stand-in answers, and who may administer it."""
+
+    ports: Mapping[str, int]
+    user: str = USER
+    password: str = PASSWORD
+
+
+@contextmanager
+def xmails(mailroots: Sequence[Path], services: Sequence[str]) -> Iterator[list[Served]]:
+    """Serves the MailRoots while the block runs."""
+    with ExitStack() as stack:
+        answers: list[list[dict[str, int]]] = []
+        for share in range(PROCESSES):
+            request = {
+                "mailroots": list(map(str, mailroots[share::PROCESSES])),
+                "services": list(services),
+            }
+            answers.append(stack.enter_context(helper("bench.xmails", request)))
+        yield [
+            Served(answers[number % PROCESSES][number // PROCESSES])
+            for number in range(len(mailroots))
+        ]
+
+
+@contextmanager
+def serve(request: dict[str, Any]) -> Iterator[list[dict[str, int]]]:
+    """The helper: serves MailRoots and answers with their ports."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(XMail(Path(path), services=request["services"])).ports
+            for path in request["mailroots"]
+        ]
