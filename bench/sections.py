@@ -135,7 +135,8 @@ SECTIONS = {
         "Two workers instead of one",
         _workers,
         "Hosts whose SMTP answers every line after 200 ms; PostgreSQL and Redis; each worker does "
-        "one chunk of hosts at a time. Medians of three.",
+        "one chunk of hosts at a time, and then looks at those hosts again, as always. Medians of "
+        "three, from the first host begun to the last one done.",
         in_process=False,
     ),
     "growth": Section(

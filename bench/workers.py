@@ -13,7 +13,7 @@ from bench.portal import HOME
 from bench.starting import cpu_seconds, memory_mib
 from tests.doubles.mailroot import make_mailroot
 from tests.grown import Grown, grown
-from tests.operations.fleet import REGISTER, done, fleet, race, until
+from tests.operations.fleet import REGISTER, done, fleet, looked_at, race, until
 from tests.visitor import Visitor
 
 ANSWER_S = 0.2
@@ -110,18 +110,7 @@ def _measure(
     assert page.status == 200, page.text
     ((number,),) = parts.rows("select max(id) from hosts_deployment")
     until("the deployment is finished", lambda: done(parts, number), 300)
-    until(
-        "every host was looked at",
-        lambda: (
-            parts.rows(
-                "select count(*) from hosts_diagnosis d join hosts_installation i using (host_id)"
-                " where i.deployment_id = %s and d.at > i.finished_at",
-                number,
-            )
-            == [(count,)]
-        ),
-        120,
-    )
+    until("every host was looked at", lambda: looked_at(parts, number), 300)
     ((took,),) = parts.rows(
         "select extract(epoch from finished_at - created_at) from hosts_deployment where id = %s",
         number,

@@ -99,6 +99,17 @@ def done(portal: Grown, deployment: int) -> bool:
     return at is not None
 
 
+def looked_at(portal: Grown, deployment: int) -> bool:
+    """Whether every host has also been diagnosed since it was done."""
+    found = portal.rows(
+        "select 1 from hosts_installation i left join hosts_diagnosis d"
+        " on d.host_id = i.host_id and d.at > i.finished_at"
+        " where i.deployment_id = %s and d.id is null limit 1",
+        deployment,
+    )
+    return not found
+
+
 def seconds(portal: Grown, deployment: int) -> float:
     """How long a deployment took, from the first host begun to the last one done."""
     ((took,),) = portal.rows(
@@ -122,6 +133,8 @@ def race(parts: Grown, hosts: Fleet, *, times: int) -> dict[int, list[float]]:
             number = hosts.order()
             until("the deployment is finished", lambda n=number: done(parts, n), 180)  # type: ignore[misc]
             found.append(seconds(parts, number))
+            # Or what is left to do of this one would be in the way of the next.
+            until("the hosts are looked at", lambda n=number: looked_at(parts, n))  # type: ignore[misc]
         check_whole(hosts, number, undisturbed=True)
     return took
 
