@@ -50,6 +50,9 @@ PORTS = (
     "ctrls_port",
 )
 PLACE = ("transport", "address", "port", "jump")  # where secrets go
+NAME_TAKEN = _(
+    "A host of this name is registered already. Choose another name, or edit that host instead."
+)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -93,6 +96,7 @@ class HostForm(forms.ModelForm[Host]):
     class Meta:
         model = Host
         fields = ("name", *CONNECTION, *PORTS, "memo")
+        error_messages = {"name": {"unique": NAME_TAKEN}}
         labels = {
             "mailroot": _("MailRoot"),
             "transport": _("How the portal reaches it"),

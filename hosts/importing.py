@@ -17,7 +17,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from hosts.host_form import PORTS, HostForm, real_path
+from hosts.host_form import NAME_TAKEN, PORTS, HostForm, real_path
 from hosts.models import Host
 from hosts.models.host import SECRETS
 from hosts.wording import word
@@ -248,7 +248,7 @@ class _RowForm(HostForm):
 def _twice(line: int) -> str:
     if line:
         return _("It stands in line %(line)s already.") % {"line": line}
-    return _("A host of this name is registered already.")
+    return str(NAME_TAKEN)
 
 
 def _place(transport: object, address: object, port: object, mailroot: object) -> Place:

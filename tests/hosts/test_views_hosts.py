@@ -100,6 +100,17 @@ def test_a_directory_that_is_no_mailroot_is_refused(admin_client: Client, tmp_pa
     assert "there is no server.tab in it" in text(response)
 
 
+def test_a_name_that_is_taken_is_refused_with_what_to_do(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    local_host(tmp_path, "mail1")
+    other = make_mailroot(tmp_path / "MailRoot")
+    response = admin_client.post(reverse("host_add"), fields(other, name="mail1"))
+    assert response.context["form"].errors["name"] == [
+        "A host of this name is registered already. Choose another name, or edit that host instead."
+    ]
+
+
 def test_one_mailroot_is_registered_once(admin_client: Client, tmp_path: Path) -> None:
     host = local_host(tmp_path, "mail1")
     response = admin_client.post(reverse("host_add"), fields(host.mailroot, name="mail2"))
