@@ -62,7 +62,7 @@ def test_a_remote_host_from_the_form_to_a_new_identity(
     # A test shows whom it has met; what was typed stays, and nothing secret was sent.
     page.click("[formaction='/hosts/check/']")
     expect(page.locator("#id_confirmed")).to_be_visible()
-    expect(page.locator(REGION)).to_contain_text(OLD.sha256)
+    expect(page.locator(REGION)).to_contain_text(bytes.fromhex(OLD.sha256).hex(":").upper())
     assert xmail.seen.logins + xmail.seen.failed_logins == 0
     judge(page)
     page.check("#id_confirmed")
@@ -81,7 +81,7 @@ def test_a_remote_host_from_the_form_to_a_new_identity(
     page.goto("/hosts/1/identity/")
     judge(page)
     page.locator("main form [type=submit]").click()
-    expect(page.locator("main")).to_contain_text(NEW.sha256)
+    expect(page.locator("main")).to_contain_text(bytes.fromhex(NEW.sha256).hex(":").upper())
     judge(page)
     page.check("#id_confirmed")
     page.locator("main form [type=submit]").click()

@@ -82,6 +82,11 @@ def ctrl_host(admin_client: Client, xmail: XMail) -> Host:
     return Host.objects.get()
 
 
+def pairs_of(sha256: str) -> str:
+    """A fingerprint in the words of a page; after each colon is a place to break the line."""
+    return bytes.fromhex(sha256).hex(":").upper().replace(":", ": ")
+
+
 def logins(xmail: XMail) -> int:
     return xmail.seen.logins + xmail.seen.failed_logins
 
@@ -101,6 +106,16 @@ def test_a_test_shows_the_identity_and_sends_nothing_before_it_is_confirmed(
     assert "A matching pair for old.test is installed there" in text(confirmed)
     assert f'type="hidden" name="confirmed" value="{OLD.sha256}"' in confirmed.content.decode()
     assert (xmail.seen.logins, Host.objects.count()) == (1, 0)
+
+
+def test_the_identity_is_shown_in_pairs_as_its_tool_shows_it(
+    admin_client: Client, ctrl_host: Host
+) -> None:
+    admin_client.get(reverse("host_list"))  # takes what registering had to say
+    for address in (ctrl_host.get_absolute_url(), reverse("host_reenrol", args=[ctrl_host.pk])):
+        page = text(admin_client.get(address))
+        assert pairs_of(OLD.sha256) in page, address
+        assert OLD.sha256 not in page, address
 
 
 def test_registering_asks_to_confirm_first(admin_client: Client, xmail: XMail) -> None:
@@ -195,10 +210,10 @@ def test_a_changed_certificate_is_looked_at_compared_and_trusted(
     write_pair(mailroot, NEW.key, NEW.certificate)
     before = logins(xmail)
     address = reverse("host_reenrol", args=[ctrl_host.pk])
-    assert OLD.sha256 in text(admin_client.get(address))
+    assert pairs_of(OLD.sha256) in text(admin_client.get(address))
     looked = text(admin_client.post(address))
     assert "The host shows another identity than the trusted one." in looked
-    assert NEW.sha256 in looked
+    assert pairs_of(NEW.sha256) in looked
     assert logins(xmail) == before
     wrong = text(admin_client.post(address, {"confirmed": "ab" * 32}))
     assert "yet another identity" in wrong

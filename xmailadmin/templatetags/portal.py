@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import cache
 
@@ -29,6 +30,18 @@ def hex_pairs(value: str | None) -> SafeString:
 def symbol(name: str) -> str:
     """Returns the address of a symbol of icons.svg; a long list draws hundreds of them."""
     return f"{static('xmailadmin/icons.svg')}#{name}"
+
+
+@register.filter
+def identity(value: str | None) -> str:
+    """Returns the identity of a host as its tools show it: hex in pairs, SHA256:… as it is."""
+    return hex_pairs(value) if re.fullmatch("[0-9a-f]{64}", value or "") else value or ""
+
+
+@register.filter(is_safe=True)
+def sentences(value: str) -> str:
+    """Returns sentences of a template as one paragraph: in Japanese no space parts them."""
+    return re.sub(r"(?<=。)\s+", "", value.strip())
 
 
 @register.filter
