@@ -49,7 +49,7 @@ class MatrixFilter(django_filters.FilterSet):  # type: ignore[misc]
         widget=forms.TextInput(attrs={"type": "search"}),
     )
     standing = django_filters.ChoiceFilter(
-        label=gettext_lazy("Show"),
+        label=gettext_lazy("Compared with the record"),
         choices=[
             (Standing.DIFFERS, gettext_lazy("Only what differs")),
             (Standing.SAME, gettext_lazy("Only what is as recorded")),
