@@ -155,6 +155,17 @@ def test_services_in_common() -> None:
     assert common([one, [Endpoint("pop3s", 995), Endpoint("smtps", 1)]]) == [one[0]]
 
 
+def test_sentences_follow_each_other_as_the_language_has_it(
+    client: Client, users_page: ReaderPage
+) -> None:
+    users_page.announce(issued_pair(), timezone.localdate() + timedelta(days=10))
+    japanese = client.get(path_of(users_page), {"lang": "ja"}).content.decode()
+    assert re.findall(r"。\s+[^\s<]", japanese) == []
+    english = text(client.get(path_of(users_page), {"lang": "en"}))
+    assert "stay as they are. When it warns you" in english
+    assert "somebody may be listening in. Ask: Help desk" in english
+
+
 # --- A planned change ---------------------------------------------------------------------------
 
 
