@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -164,6 +165,15 @@ class TestShippedNotes:
             assert note.remark_ja, note.key
             assert bool(note.setting_en) == bool(note.setting_ja), note.key
             assert note.setting_en.count("\n") == note.setting_ja.count("\n"), note.key
+
+    def test_the_measured_notes_have_one_style_in_japanese(self) -> None:
+        """The portal's words, and plain verbs; the original page's notes are quoted as they are."""
+        other = re.compile(
+            "(サーバ|ユーザ|メーラ)ー|(です|ます|ください|必要|有効|失敗|未計測)[。()]"
+        )
+        for note in ClientNote.objects.exclude(source="seed"):
+            assert not other.search(note.remark_ja + note.setting_ja), note.key
+            assert note.remark_ja[-1:] in ("。", ""), note.key
 
 
 @pytest.mark.django_db
