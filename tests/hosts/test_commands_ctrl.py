@@ -71,11 +71,12 @@ def test_an_identity_is_shown_and_nothing_is_sent_until_it_is_confirmed(
     assert run_json(*add).json["identity"] == {"sha256": OLD.sha256, "shown": OLD.sha256}
     assert (xmail.seen.logins, xmail.seen.failed_logins) == (0, 0)
     assert not Host.objects.exists()
-    added = run(*add, "--trust-fingerprint", OLD.sha256.upper())
+    added = run(*add, "--trust-fingerprint", OLD.sha256.upper(), "--submission-port", "9")
     assert added.status == 0, added
     assert "Logged in as admin" in added.out
     assert "A matching pair for old.test is installed there" in added.out
     assert f"SMTPS {xmail.ports['smtps']}: {OLD.sha256}" in added.out
+    assert added.out.lower().count("submission 9") == 1
     assert Host.objects.get().trust_fingerprint == OLD.sha256
     assert xmail.seen.clear_passwords == 0
 

@@ -90,7 +90,8 @@ class Command(PortalCommand):
             self.say(word(message))
         services = endpoints_json(form.presented)
         for each in services:
-            self.say(f"{each['name'].upper()} {each['port']}: {each['sha256'] or each['message']}")
+            service = f"{each['name'].upper()} {each['port']}"
+            self.say(f"{service}: {each['sha256']}" if each["sha256"] else each["message"])
         return {
             "host": {
                 "id": host.pk,
