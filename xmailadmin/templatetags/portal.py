@@ -33,6 +33,13 @@ def symbol(name: str) -> str:
 
 
 @register.filter
+def colons(value: str | None) -> str:
+    """Returns "abcd" as AB:CD, for a text that is no markup."""
+    text = (value or "").upper()
+    return ":".join(text[at : at + 2] for at in range(0, len(text), 2))
+
+
+@register.filter
 def identity(value: str | None) -> str:
     """Returns the identity of a host as its tools show it: hex in pairs, SHA256:… as it is."""
     return hex_pairs(value) if re.fullmatch("[0-9a-f]{64}", value or "") else value or ""
