@@ -372,6 +372,9 @@ def test_after_a_first_installation_the_pair_is_only_removed_when_asked_to(
     with django_capture_on_commit_callbacks(execute=True):
         admin_client.post(address, {"remove": "on"})
     assert on_disk(host) == (None, None)
+    page = text(admin_client.get(host.get_absolute_url()))
+    assert "No pair that the portal installed is on this host." in page
+    assert "has installed no pair on this host yet" not in page
 
 
 @pytest.mark.parametrize(
