@@ -46,6 +46,9 @@ def test_a_remote_host_from_the_form_to_a_new_identity(
     )
     page.goto("/hosts/add/")
     expect(page.locator("[name=password]")).to_be_hidden()
+    chosen = page.locator("[name=transport]").bounding_box()
+    assert chosen is not None
+    assert chosen["width"] > 240, "its longest choice is cut"
     page.select_option("[name=transport]", "sftp")
     expect(page.locator("[name=private_key]")).to_be_visible()
     expect(page.locator("[name=allow_plain_key]")).to_be_hidden()
