@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from hosts.models import Heartbeat
 from xmailadmin import celery, vault
+from xmailadmin.rotation import missing_keys
 
 __all__ = ["PARTS", "Health", "clock_difference_s", "look", "trouble"]
 
@@ -111,6 +112,8 @@ def _parts() -> dict[str, str]:
     try:
         alive = Heartbeat.objects.alive()
         ahead = clock_difference_s()
+        if parts["master_key"] == OK and _another_key_is_needed():
+            parts["master_key"] = "missing"
     except (DatabaseError, InterfaceError):
         return parts | {"database": "unreachable"}
     parts["database"] = OK
@@ -128,3 +131,11 @@ def _master_key() -> str:
     except vault.VaultError:
         return "missing"
     return OK
+
+
+def _another_key_is_needed() -> bool:
+    """Whether a secret in the database was sealed with a master key that is not at hand."""
+    try:
+        return bool(missing_keys())
+    except vault.VaultError:
+        return True

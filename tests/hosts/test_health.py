@@ -82,6 +82,16 @@ def test_a_missing_key_and_a_wrong_clock_are_named(monkeypatch: pytest.MonkeyPat
     assert (status, parts["master_key"], parts["clock"]) == (503, "missing", "differs")
 
 
+@pytest.mark.usefixtures("_all_well")
+def test_another_key_than_the_one_that_sealed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    issued_pair()
+    assert ready()[1]["master_key"] == "ok"
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "B" * 42 + "A=")
+    monkeypatch.setattr(health._Last, "at", float("-inf"))
+    status, parts = ready()
+    assert (status, parts["master_key"]) == (503, "missing")
+
+
 def test_a_database_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(_self: object) -> set[str]:
         raise OperationalError("password=secret host=10.0.0.1")
