@@ -15,7 +15,11 @@ from django.utils import translation
 from xmailadmin import home
 from xmailadmin.prepare import prepare
 
-__all__ = ["CommandError", "PortalCommand", "passphrase"]
+__all__ = ["FILE_HELP", "CommandError", "PortalCommand", "passphrase"]
+
+FILE_HELP = (
+    "file with the passphrase (default: XMAILADMIN_BACKUP_PASSPHRASE, or else it is asked for)"
+)
 
 
 class PortalCommand(BaseCommand):

@@ -63,6 +63,7 @@ def test_the_whole_job(ssh_server: SSHServer, mailroot: Path) -> None:
         assert added.status == 0, added
         assert "It is the server that was confirmed: SHA256:" in added.out
         assert "No pair is installed there yet." in added.out
+        assert f"\nSMTP {xmail.ports['smtp']} says that it is ready for TLS" in added.out
         first = made_pair("mail.dojo.jp", "--install", "mail1")
         assert (first.status, first.statuses) == (0, ["INSTALLED"]), first
         (row,) = first.json["installations"]

@@ -33,24 +33,40 @@ class Command(PortalCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument("--transport", required=True, choices=Host.Transport.values)
-        parser.add_argument("--address", default="127.0.0.1", metavar="A")
+        parser.add_argument(
+            "--transport",
+            required=True,
+            choices=Host.Transport.values,
+            help="a directory of this machine, SFTP, or CTRL, XMail's administration protocol",
+        )
+        parser.add_argument(
+            "--address",
+            default="127.0.0.1",
+            metavar="A",
+            help="host name or IP address, where its services are tried too (default 127.0.0.1)",
+        )
         parser.add_argument(
             "--port", type=int, metavar="P", help="of SSH (default 22) or CTRL (default 6017)"
         )
-        parser.add_argument("--user", default="", metavar="U")
-        parser.add_argument("--password-file", metavar="F")
+        parser.add_argument("--user", default="", metavar="U", help="of SSH or CTRL")
+        parser.add_argument("--password-file", metavar="F", help="password of that user")
         parser.add_argument("--key-file", metavar="F", help="private SSH key")
         parser.add_argument("--passphrase-file", metavar="F", help="of the private SSH key")
-        parser.add_argument("--mailroot", default="", metavar="PATH")
+        parser.add_argument(
+            "--mailroot",
+            default="",
+            metavar="PATH",
+            help="the directory that holds XMail's server.tab",
+        )
         parser.add_argument("--os", choices=Host.OS.values, default=Host.OS.UNIX)
         for name in PORTS:
+            usual = getattr(Host(), f"{name}_port")
             parser.add_argument(
                 f"--{name}-port",
                 type=int,
-                default=getattr(Host(), f"{name}_port"),
+                default=usual,
                 metavar="N",
-                help="0 = off",
+                help=f"default {usual}, 0 = off",
             )
         parser.add_argument(
             "--trust-fingerprint",
@@ -66,7 +82,7 @@ class Command(PortalCommand):
         parser.add_argument(
             "--jump", default="", metavar="USER@HOST", help="reach it through another SSH server"
         )
-        parser.add_argument("--memo", default="", metavar="M")
+        parser.add_argument("--memo", default="", metavar="M", help="for your team only")
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         secrets = {

@@ -21,19 +21,37 @@ class Command(DeployingCommand):
     help = "Make a private key and a self-signed certificate."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--country", required=True, metavar="JP")
-        parser.add_argument("--state", required=True, metavar="S")
+        parser.add_argument("--country", required=True, metavar="JP", help="two letters")
+        parser.add_argument("--state", required=True, metavar="S", help="or prefecture")
         parser.add_argument("--locality", required=True, metavar="L")
         parser.add_argument("--organization", required=True, metavar="O")
         parser.add_argument("--unit", default="", metavar="U")
-        parser.add_argument("--common-name", required=True, metavar="CN")
-        parser.add_argument("--alias", action="append", default=[], metavar="A")
+        parser.add_argument(
+            "--common-name", required=True, metavar="CN", help="host name that mail programs use"
+        )
+        parser.add_argument(
+            "--alias",
+            action="append",
+            default=[],
+            metavar="A",
+            help="another host name or IP address; may be repeated",
+        )
         parser.add_argument("--email", default="", metavar="E")
         parser.add_argument("--key-type", choices=["rsa", "ec"], default="rsa")
-        parser.add_argument("--key-size", type=int, metavar="N", help="rsa: 2048, ec: 256")
-        parser.add_argument("--days", default="825")
-        parser.add_argument("--memo", default="", metavar="M")
-        parser.add_argument("--install", action="append", default=[], metavar="HOST")
+        parser.add_argument(
+            "--key-size", type=int, metavar="N", help="default for rsa 2048, for ec 256"
+        )
+        parser.add_argument(
+            "--days", default="825", metavar="N", help="days valid, 825 at most (default)"
+        )
+        parser.add_argument("--memo", default="", metavar="M", help="for your team only")
+        parser.add_argument(
+            "--install",
+            action="append",
+            default=[],
+            metavar="HOST",
+            help="install it on this host at once; may be repeated",
+        )
         super().add_arguments(parser)
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:

@@ -24,7 +24,12 @@ class Command(DeployingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("host", metavar="HOST")
-        parser.add_argument("--trust-fingerprint", default="", metavar="SHA256")
+        parser.add_argument(
+            "--trust-fingerprint",
+            default="",
+            metavar="SHA256",
+            help="trust this one, if the host shows it",
+        )
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         (host,) = self.hosts([options["host"]])

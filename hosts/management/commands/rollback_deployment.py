@@ -16,7 +16,7 @@ class Command(DeployingCommand):
     help = "Roll every host of a deployment back to the pair that it held before."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("deployment", type=int, metavar="ID")
+        parser.add_argument("deployment", type=int, metavar="ID", help="number of the deployment")
         parser.add_argument(
             "--remove", action="store_true", help="take the pair away if there was none before"
         )

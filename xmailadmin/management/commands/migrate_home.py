@@ -49,7 +49,8 @@ class Command(PortalCommand):
         self.say(f"{total} rows are in PostgreSQL, compared one by one; every secret opens.")
         if problems:
             self.stderr.write(
-                f"The audit has {problems} problems, as it had in SQLite: manage.py verify_audit."
+                "The audit is not in order, as it was not in SQLite; problems: "
+                f"{problems} (manage.py verify_audit)."
             )
         else:
             self.say("The audit is complete and unchanged.")

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from xmailadmin.backup import BackupError, restore
-from xmailadmin.commands import PortalCommand, passphrase
+from xmailadmin.commands import FILE_HELP, PortalCommand, passphrase
 
 
 class Command(PortalCommand):
@@ -17,7 +17,7 @@ class Command(PortalCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="what the backup command wrote")
-        parser.add_argument("--passphrase-file", type=Path, metavar="F")
+        parser.add_argument("--passphrase-file", type=Path, metavar="F", help=FILE_HELP)
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         try:
