@@ -70,9 +70,11 @@ fmt: dev ## Format code and templates, and mend what can be mended
 messages: dev ## Bring the translation files up to date with the code (needs gettext)
 	$(CHECKS) $(BIN)/python manage.py makemessages --locale=ja
 
-bench: ## Measure against the baselines and write bench/RESULTS.md (use an idle machine)
+bench: ## Measure against the baselines and write bench/RESULTS.md (half an hour of an idle machine)
+	@tests/install-packages.sh
 	@PYTHON='$(PYTHON)' requirements/install.sh bench
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench
+	@$(MAKE) --no-print-directory translations
+	$(BIN)/python -m bench $(ARGS)
 
 lab: dev ## Run the mail clients of this machine against every kind of certificate, changing nothing
 	@tests/install-packages.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings .venv in line with one lock file: `install.sh base` for the portal, `install.sh dev` for the
-# tests too. Quick when nothing changed: .venv keeps a copy of the lock it was last installed from.
+# tests too, `install.sh bench` for what the benchmarks compare with. Quick when nothing changed:
+# .venv keeps a copy of the lock it was last installed from.
 set -eu
 cd "$(dirname "$0")/.."
 lock=$1
@@ -35,7 +36,12 @@ if ! new_enough .venv/bin/python; then
 fi
 
 # Each lock holds everything in the one before (base, dev, bench), at the same versions.
-for have in "$lock" dev bench; do
+case $lock in
+base) enough='base dev bench' ;;
+dev) enough='dev bench' ;;
+*) enough=$lock ;;
+esac
+for have in $enough; do
     if cmp -s "requirements/$have.txt" ".venv/$have.lock"; then exit 0; fi
 done
 rm -f .venv/base.lock .venv/dev.lock .venv/bench.lock
