@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from bench.helper import helper
+from bench.elsewhere import elsewhere
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def distant(port: int, one_way_s: float) -> Iterator[int]:
 
     Order is kept and nothing bounds how much is under way, as on a fast long line.
     """
-    with helper("bench.distance", {"port": port, "one_way_s": one_way_s}) as answer:
+    with elsewhere("bench.distance", {"port": port, "one_way_s": one_way_s}) as answer:
         yield int(answer)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.helper import helper
+from bench.elsewhere import elsewhere
 from tests.doubles.mailroot import PASSWORD, USER
 from tests.doubles.xmail import XMail
 
@@ -34,7 +34,7 @@ def xmails(mailroots: Sequence[Path], services: Sequence[str]) -> Iterator[list[
                 "mailroots": list(map(str, mailroots[share::PROCESSES])),
                 "services": list(services),
             }
-            answers.append(stack.enter_context(helper("bench.xmails", request)))
+            answers.append(stack.enter_context(elsewhere("bench.xmails", request)))
         yield [
             Served(answers[number % PROCESSES][number // PROCESSES])
             for number in range(len(mailroots))

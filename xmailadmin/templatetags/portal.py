@@ -1,4 +1,4 @@
-"""Template filters that every app's pages use."""
+"""Template filters and tags that every app's pages use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from functools import cache
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
+from django_stubs_ext import StrOrPromise
 
 register = template.Library()
 
@@ -25,11 +27,58 @@ def hex_pairs(value: str | None) -> SafeString:
     return format_html_join(mark_safe(":<wbr>"), "{}", ((pair,) for pair in pairs))
 
 
+# Tone, icon, word and whether the icon turns: of a host, an installation, a pair, a deployment.
+STATES: dict[str, tuple[str, str, StrOrPromise, bool]] = {
+    "ok": ("ok", "ok", _("In order"), False),
+    "warning": ("warning", "warning", _("Needs attention"), False),
+    "error": ("error", "error", _("Not in order"), False),
+    "unknown": ("idle", "unknown", _("Not diagnosed yet"), False),
+    "disabled": ("idle", "disabled", _("Disabled"), False),
+    "QUEUED": ("idle", "queued", _("Waiting"), False),
+    "RUNNING": ("busy", "running", _("Running"), True),
+    "ISSUING": ("busy", "running", _("Being made"), True),
+    "ISSUED": ("ok", "ok", _("Ready"), False),
+    "INSTALLED": ("ok", "ok", _("Installed"), False),
+    "UNCHANGED": ("ok", "unchanged", _("Unchanged"), False),
+    "PLACED": ("ok", "placed", _("Placed in sslconf"), False),
+    "REMOVED": ("ok", "removed", _("Removed"), False),
+    "ROLLED_BACK": ("warning", "rolled-back", _("Failed, previous pair restored"), False),
+    "FAILED": ("error", "error", _("Failed"), False),
+    "ERRORED": ("error", "errored", _("Error in the portal"), False),
+    "CANCELLED": ("idle", "cancelled", _("Cancelled"), False),
+    "DONE": ("ok", "ok", _("Done"), False),
+    "DONE_WITH_FAILURES": ("error", "error", _("Done, with failures"), False),
+}
+
+
 @register.simple_tag
 @cache
-def symbol(name: str) -> str:
-    """Returns the address of a symbol of icons.svg; a long list draws hundreds of them."""
-    return f"{static('xmailadmin/icons.svg')}#{name}"
+def icon(name: str, extra: str = "") -> SafeString:
+    """Draws components/icon.html. A long list has hundreds of them, so that is done here, once."""
+    return format_html(
+        '<svg class="icon{}" aria-hidden="true" focusable="false" width="20" height="20">'
+        '<use href="{}#{}"></use></svg>',
+        f" {extra}" if extra else "",
+        static("xmailadmin/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def badge(tone: str, name: str, text: StrOrPromise, turn: bool | str = False) -> SafeString:
+    """Draws components/badge.html."""
+    return format_html(
+        '<span class="status tone-{}">{} <span>{}</span></span>',
+        tone,
+        icon(name, "icon-turn" if turn else ""),
+        text,
+    )
+
+
+@register.simple_tag
+def status(state: str) -> SafeString:
+    """Draws components/status.html."""
+    return badge(*STATES.get(state, ("idle", "unknown", state)))
 
 
 @register.filter

@@ -18,10 +18,10 @@ from tests.portal import CHECKOUT
 
 
 @contextmanager
-def helper(module: str, request: object) -> Iterator[Any]:
+def elsewhere(module: str, request: object) -> Iterator[Any]:
     """Runs `serve(request)` of a module elsewhere, and yields its answer."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.helper", module],
+        [sys.executable, "-m", "bench.elsewhere", module],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
     )  # fmt: skip
     assert process.stdin is not None
