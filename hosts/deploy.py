@@ -195,7 +195,8 @@ def put_right(overtaken: Installation) -> Deployment | None:
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
         with transaction.atomic():
             again = _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
-            again.installations.update(adopted=True, previous_pair=overtaken.pair)
+            switches = [step for step in overtaken.steps if step["step"] == "SWITCH"]
+            again.installations.update(adopted=True, previous_pair=overtaken.pair, steps=switches)
         return again
     return None
 

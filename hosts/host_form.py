@@ -316,6 +316,7 @@ class HostForm(forms.ModelForm[Host]):
             trust_fingerprint=data["trust_fingerprint"],
             jump=data["jump"],
             allow_plain_key=data["allow_plain_key"],
+            clear_recovery=settings.CTRL_CLEAR_RECOVERY,
             allowed_networks=settings.ALLOWED_NETWORKS,
             mailroot_bases=tuple(map(str, settings.MAILROOT_BASES)),
         )

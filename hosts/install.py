@@ -62,6 +62,8 @@ class _Run:
         self.previous = order.previous
         self.resumed = order.previous is not None
         self.switching = False
+        #: Whether this run has logged in in clear: once is all that it may.
+        self.was_in_clear = False
         self.key_written = False
         #: Whether the host may hold a mixture; an interrupted run may have left one.
         self.unsettled = self.resumed
@@ -265,8 +267,11 @@ class _Run:
         try:
             await self.transport.connect()
         except ChannelUnusable as error:
-            if not self.resumed and not self.switching:
+            # Whoever is in between can relay a login in clear: there is none before a key was sent,
+            # and no second one.
+            if self.was_in_clear or not (self.switching or self.order.switched):
                 raise
+            self.was_in_clear = True
             await self._finish_in_clear(error)
 
     async def _look(self) -> PairFiles:
@@ -307,23 +312,22 @@ class _Run:
         and should that not match, the previous one. Then the secure channel works again. To remove
         a pair whose key is gone already, it is not needed.
         """
+        await self.transport.close()
+        await self.transport.connect_in_clear()
         if self.order.files.empty:
-            await self.transport.close()
-            return await self.transport.connect_in_clear()
+            return
         for files in (self.order.files, self.previous):
             certificate = None if files is None else files.certificate
             if certificate is None:
                 continue
             await self.step("SWITCH", Message("install.finishing_in_clear"))
-            await self.transport.close()
-            await self.transport.connect_in_clear()
             file = File(self.certificate_path, certificate)
             await self.transport.replace_all([file], self.order.token)
-            await self.transport.close()
             try:
                 return await self.transport.connect()
             except ChannelUnusable:
                 continue
+        await self.transport.close()
         raise unusable
 
     async def _read(self) -> PairFiles:

@@ -192,6 +192,7 @@ class _Run:
             endpoints=row.host.endpoints,
             address=row.host.address,
             previous=previous,
+            switched=any(step["step"] == "SWITCH" for step in row.steps),
             also_trusted=self._left_behind(row) if row.adopted else frozenset(),
         )
         return Job(row.pk, row.host.target(), order, resumed=row.adopted)

@@ -45,6 +45,8 @@ class Order:
     endpoints: Sequence[Endpoint] = ()
     address: str = ""
     previous: PairFiles | None = None
+    #: Whether that run had begun to replace files.
+    switched: bool = False
     #: SHA-256 of certificates that an interrupted run may have left, beside those two.
     also_trusted: frozenset[str] = frozenset()
 

@@ -318,6 +318,9 @@ MAILROOT_BASES = [Path(path) for path in env.list("XMAILADMIN_MAILROOT_BASES", d
 ALLOWED_NETWORKS = tuple(
     ipaddress.ip_network(text) for text in env.list("XMAILADMIN_ALLOWED_NETWORKS", default=[])
 )
+# A switch by CTRL that broke between key and certificate is finished over a login in clear, which
+# somebody in between could relay. "0": never, but a person finishes it by hand.
+CTRL_CLEAR_RECOVERY = env.bool("XMAILADMIN_CTRL_CLEAR_RECOVERY", default=True)
 
 # --- Log ----------------------------------------------------------------------------------------
 LOGGING = logs.configuration(env.str("XMAILADMIN_LOG", default="text"))

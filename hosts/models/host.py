@@ -156,6 +156,7 @@ class Host(Leased):
             trust_fingerprint=self.trust_fingerprint,
             jump=self.jump,
             allow_plain_key=self.allow_plain_key,
+            clear_recovery=settings.CTRL_CLEAR_RECOVERY,
             allowed_networks=settings.ALLOWED_NETWORKS,
             mailroot_bases=tuple(map(str, settings.MAILROOT_BASES)),
         )

@@ -56,7 +56,8 @@ class Target:
 
     `trust_fingerprint` is the SHA-256 of the SSH host key or of the CTRL certificate, as
     `normal_fingerprint` writes it; empty only where a transport needs none. `jump` is
-    "user@host[:port]". `allow_plain_key` lets a private key cross an unencrypted channel.
+    "user@host[:port]". `allow_plain_key` lets a private key cross an unencrypted channel;
+    `clear_recovery` lets the portal log in over one to finish an interrupted switch.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Target:
     trust_fingerprint: str = ""
     jump: str = ""
     allow_plain_key: bool = False
+    clear_recovery: bool = True
     allowed_networks: tuple[Network, ...] = ()
     #: Directories below which a local MailRoot has to lie; without any it may lie anywhere.
     mailroot_bases: tuple[str, ...] = ()
@@ -143,7 +145,8 @@ class Transport(ABC):
     async def connect_in_clear(self) -> None:
         """Open a channel that no secret may cross, to finish an interrupted `replace_all`.
 
-        Only for transports whose secure channel depends on the pair that is being replaced.
+        Only for transports whose secure channel depends on the pair that is being replaced. A
+        `connect` afterwards tries the secure channel; this one stays open until that has worked.
         """
         raise TransportError(Message("transport.no_clear_channel"), permanent=True)
 

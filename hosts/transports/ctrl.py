@@ -4,7 +4,8 @@ It has no rename and no chmod, and on a full disk it answers OK while the file i
 order of `replace_all`: a harmless scratch file of the key's size is written, read back and deleted
 first; then the key and, only when that is known to be there, the certificate. What is lost all the
 same is written back in the session that is still open. A session that breaks between the two files
-can be finished with the certificate, which is public, over a connection in clear.
+can be finished with the certificate, which is public, over a connection in clear. Whoever is in
+between can relay that login and be an administrator of this XMail: `clear_recovery` forbids it.
 """
 
 from __future__ import annotations
@@ -73,8 +74,10 @@ class CtrlTransport(Transport):
             except (TLSUnusable, CtrlError) as error:
                 if not may_be_clear or not _speaks_no_tls(error):
                     raise
+                await self.close()
                 await self._log_in(await self._open_in_clear(ip))
             else:
+                await self.close()
                 self._session = session
                 if pinned or not may_be_clear:
                     session.check_identity({pinned, *self.also_trusted} - {""})
@@ -83,6 +86,9 @@ class CtrlTransport(Transport):
 
     async def connect_in_clear(self) -> None:
         ip = await self.locate(self.target.address)
+        allowed = self.target.allow_plain_key or self.target.clear_recovery
+        if not allowed and not addresses.is_loopback(ip):
+            raise TransportError(Message("ctrl.no_clear_recovery", self._by_hand()), permanent=True)
         async with _translated():
             await self._log_in(await self._open_in_clear(ip))
         self.confidential = False
@@ -181,6 +187,9 @@ class CtrlTransport(Transport):
         self._session = session
         self.identity = session.sha256
         await session.login(self.target.user, self.target.credential.password)
+
+    def _by_hand(self) -> dict[str, str | int]:
+        return {"path": f"{self.target.mailroot}/{PUBLIC}"}
 
     async def _size(self, session: Session, path: str) -> int | None:
         directory, _, name = path.rpartition("/")

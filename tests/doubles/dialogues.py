@@ -155,6 +155,7 @@ def _logged_in(wire: Wire, line: str, stamp: str) -> bool:
             faults.logins_left -= 1
         seen.logins += good
         seen.failed_logins += not good
+        seen.clear_logins += not wire.tls
         seen.clear_passwords += not wire.tls and not answer.startswith("#")
     return good
 

@@ -59,6 +59,7 @@ class Seen:
     uploads: list[tuple[str, bytes]] = field(default_factory=list)  # (path, data)
     logins: int = 0
     failed_logins: int = 0
+    clear_logins: int = 0  # a login of either kind without TLS
     clear_passwords: int = 0  # a password itself, not its MD5 answer, crossed without TLS
     clear_keys: int = 0  # a private key crossed CTRL without TLS, either way
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

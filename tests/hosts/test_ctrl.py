@@ -68,9 +68,13 @@ def held(mailroot: Path) -> PairFiles:
 
 
 async def put_pair(
-    target: Target, files: PairFiles = NEW_FILES, previous: PairFiles | None = None
+    target: Target,
+    files: PairFiles = NEW_FILES,
+    previous: PairFiles | None = None,
+    switched: bool | None = None,
 ) -> Outcome:
-    order = Order(files, False, "tok", (), "127.0.0.1", previous)
+    switched = previous is not None if switched is None else switched
+    order = Order(files, False, "tok", (), "127.0.0.1", previous, switched)
     return await install(open_transport(target), order, Notebook())
 
 
@@ -358,7 +362,48 @@ async def test_session_broken_between_the_files_is_finished_with_the_certificate
     assert held(mailroot) == NEW_FILES
     assert xmail.seen.uploads[-1] == ("server.cert", NEW.certificate)
     assert (xmail.seen.clear_keys, xmail.seen.failed_handshakes["ctrl"]) == (0, 1)
-    assert xmail.seen.logins == 3
+    assert (xmail.seen.logins, xmail.seen.clear_logins) == (3, 1)
+
+
+@pytest.mark.usefixtures("remote")
+async def test_no_login_in_clear_where_the_portal_may_not(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    careful = replace(target, clear_recovery=False)
+    write_pair(mailroot, NEW.key, OLD.certificate)
+    outcome = await put_pair(careful, previous=OLD_FILES)
+    assert (outcome.status, outcome.unsettled) == ("FAILED", True)
+    assert outcome.message.code == "install.unknown_state"
+    by_hand = Message("ctrl.no_clear_recovery", {"path": f"{mailroot}/server.cert"})
+    assert by_hand in outcome.notes
+    assert (xmail.seen.logins, xmail.seen.clear_logins) == (0, 0)
+    write_pair(mailroot, NEW.key, NEW.certificate)  # as it says
+    assert (await put_pair(careful, previous=OLD_FILES)).status == "INSTALLED"
+    assert xmail.seen.clear_logins == 0
+    write_pair(mailroot, OLD.key, NEW.certificate)  # and where a person allowed it, it is done
+    allowed = replace(careful, allow_plain_key=True)
+    assert (await put_pair(allowed, previous=OLD_FILES)).status == "INSTALLED"
+
+
+@pytest.mark.usefixtures("remote")
+async def test_no_login_in_clear_before_a_key_was_sent(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    write_pair(mailroot, NEW.key, OLD.certificate)  # somebody else's mishap
+    outcome = await put_pair(target, previous=OLD_FILES, switched=False)
+    assert outcome.status == "FAILED"
+    assert (xmail.seen.logins, xmail.seen.clear_logins) == (0, 0)
+
+
+@pytest.mark.usefixtures("remote")
+async def test_one_login_in_clear_a_run_and_no_more(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    write_pair(mailroot, b"no key\n", OLD.certificate)
+    outcome = await put_pair(target, previous=OLD_FILES)
+    assert (outcome.status, outcome.unsettled) == ("FAILED", True)
+    assert uploaded(xmail) == ["server.cert", "server.cert"]
+    assert (xmail.seen.logins, xmail.seen.clear_logins) == (1, 1)
 
 
 @pytest.mark.usefixtures("remote")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from django.db.models import F
+from pytest_django.fixtures import Settings
 
 from certs.models import Pair, lease
 from hosts import deploy, ledger
+from hosts.fan_out import FanOut, Job
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
@@ -78,6 +80,30 @@ def test_a_host_that_refuses_is_given_up_with_the_reason(
     assert interrupted.previous_pair is not None
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
+    host: Host,
+    interrupted: Installation,
+    allowed: bool,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.CTRL_CLEAR_RECOVERY = allowed
+    jobs: list[Job] = []
+    monkeypatch.setattr(FanOut, "do", lambda self, given: done(jobs.extend(given)))
+    for step in ("ADOPT", "SWITCH"):
+        interrupted.steps.append({"step": step, "at": "", "message": {"code": "", "params": {}}})
+        interrupted.save()
+        ledger.run([interrupted.pk])
+        wait_over(interrupted)
+    assert [job.order.switched for job in jobs] == [False, True]
+    assert {job.target.clear_recovery for job in jobs} == {allowed}
+
+
+async def done(nothing: None) -> None:
+    """Nothing is done on any host."""
+
+
 def test_each_pause_is_twice_as_long(host: Host, interrupted: Installation) -> None:
     ends = []
     for _ in range(2):
@@ -123,6 +149,7 @@ def test_what_a_late_worker_wrote_is_put_right(host: Host) -> None:
     (row,) = ledger.work(again)
     assert row.status == Status.INSTALLED
     assert on_disk(host) == files(second.pair or Pair())
+    assert row.steps[0]["step"] == "SWITCH", "the late worker's, which this one takes over"
 
 
 def test_after_a_failure_the_pair_from_before_is_what_is_right(host: Host) -> None:
