@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,11 @@ def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
 ) -> None:
     settings.CTRL_CLEAR_RECOVERY = allowed
     jobs: list[Job] = []
-    monkeypatch.setattr(FanOut, "do", lambda self, given: done(jobs.extend(given)))
+
+    async def only_noted(_self: FanOut, given: Sequence[Job]) -> None:
+        jobs.extend(given)
+
+    monkeypatch.setattr(FanOut, "do", only_noted)
     for step in ("ADOPT", "SWITCH"):
         interrupted.steps.append({"step": step, "at": "", "message": {"code": "", "params": {}}})
         interrupted.save()
@@ -98,10 +103,6 @@ def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
         wait_over(interrupted)
     assert [job.order.switched for job in jobs] == [False, True]
     assert {job.target.clear_recovery for job in jobs} == {allowed}
-
-
-async def done(nothing: None) -> None:
-    """Nothing is done on any host."""
 
 
 def test_each_pause_is_twice_as_long(host: Host, interrupted: Installation) -> None:
