@@ -6,13 +6,13 @@ import re
 from datetime import timedelta
 
 import django_filters
-from django import forms
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from certs.models import Pair
 from certs.names import Refused, normalise_name
+from xmailadmin.searching import SearchFilter, every_word
 
 __all__ = ["PairFilter", "search_pairs"]
 
@@ -34,9 +34,7 @@ def search_pairs(pairs: QuerySet[Pair], words: str) -> QuerySet[Pair]:
     words = words.strip()
     if FINGERPRINT.fullmatch(words) and (" " in words or ":" in words):
         return pairs.filter(sha256__contains=re.sub("[: ]", "", words).lower())
-    for word in words.split():
-        pairs = pairs.filter(_somewhere(word))
-    return pairs
+    return pairs.filter(every_word(words, _somewhere))
 
 
 def _somewhere(word: str) -> Q:
@@ -62,10 +60,9 @@ def _somewhere(word: str) -> Q:
 class PairFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Search, expiry, and where the pair comes from."""
 
-    q = django_filters.CharFilter(
+    q = SearchFilter(
         label=_("Name, memo or fingerprint"),
         method="search",
-        widget=forms.TextInput(attrs={"type": "search"}),
     )
     expiry = django_filters.ChoiceFilter(
         label=_("Expiry"), choices=EXPIRIES, method="by_expiry", empty_label=_("All")

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from hosts.filters import key, search_hosts
 from hosts.models import Host
+from xmailadmin.searching import SearchField
 
 SHOWN = 100  # hosts offered as check boxes; whoever has more searches for them
 
@@ -42,8 +43,10 @@ class HostChoice(forms.Form):
         widget=forms.RadioSelect,
     )
     hosts = HostsField(label=_("Chosen hosts"), queryset=Host.objects.none(), required=False)
-    host_search = forms.CharField(
-        label=_("Name, address, MailRoot or memo contains"), required=False, max_length=200
+    host_search = SearchField(
+        label=_("Name, address, MailRoot or memo contains"),
+        required=False,
+        widget=forms.TextInput,
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from hosts.models import Deployment, Host, Installation
 from xmailadmin.filters import PersonFilter
+from xmailadmin.searching import SearchFilter, every_word
 
 DISABLED = "disabled"
 KEY = re.compile(r"[0-9]{1,18}")
@@ -34,23 +35,25 @@ def chosen_by_link(field: str) -> Any:
 
 def search_hosts(hosts: QuerySet[Host], words: str) -> QuerySet[Host]:
     """Returns the hosts in which every one of the words occurs somewhere."""
-    for text in words.split():
-        hosts = hosts.filter(
-            Q(name__icontains=text)
-            | Q(address__icontains=text)
-            | Q(mailroot__icontains=text)
-            | Q(memo__icontains=text)
+    return hosts.filter(
+        every_word(
+            words,
+            lambda text: (
+                Q(name__icontains=text)
+                | Q(address__icontains=text)
+                | Q(mailroot__icontains=text)
+                | Q(memo__icontains=text)
+            ),
         )
-    return hosts
+    )
 
 
 class HostFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Search, state, and how the host is reached."""
 
-    q = django_filters.CharFilter(
+    q = SearchFilter(
         label=_("Name, address, MailRoot or memo"),
         method="search",
-        widget=forms.TextInput(attrs={"type": "search"}),
     )
     state = django_filters.ChoiceFilter(
         label=_("State"), choices=STATES, method="in_state", empty_label=_("All")
@@ -116,11 +119,10 @@ OUTCOMES = [
 class InstallationFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By host, outcome, person and date; a link may also choose one host or one pair exactly."""
 
-    q = django_filters.CharFilter(
+    q = SearchFilter(
         label=_("Host"),
         field_name="host_name",
         lookup_expr="icontains",
-        widget=forms.TextInput(attrs={"type": "search"}),
     )
     outcome = django_filters.ChoiceFilter(
         label=_("Outcome"), choices=OUTCOMES, method="by_outcome", empty_label=_("All")
@@ -155,10 +157,9 @@ class InstallationFilter(django_filters.FilterSet):  # type: ignore[misc]
 class DiagnosisFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Search and state; disabled hosts are not diagnosed."""
 
-    q = django_filters.CharFilter(
+    q = SearchFilter(
         label=_("Name, address, MailRoot or memo"),
         method="search",
-        widget=forms.TextInput(attrs={"type": "search"}),
     )
     state = django_filters.ChoiceFilter(
         label=_("State"), choices=ENABLED_STATES, empty_label=_("All")

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from xmailadmin.audit_words import ACTIONS, named
 from xmailadmin.models import AuditEntry
+from xmailadmin.searching import MOST_LETTERS, SearchFilter, every_word
 
 GROUPS = [
     ("signin,signout,second_factor,password,single_sign_on,sessions", _("Signing in")),
@@ -32,6 +33,9 @@ def _dates() -> forms.DateInput:
 class PersonFilter(django_filters.CharFilter):  # type: ignore[misc]
     """By who it was, as the pages call them."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"max_length": MOST_LETTERS, **kwargs})
+
     def filter(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(named(self.field_name, value)) if value else rows
 
@@ -39,10 +43,9 @@ class PersonFilter(django_filters.CharFilter):  # type: ignore[misc]
 class AuditFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By words, kind, person and date; a link may also choose one object."""
 
-    q = django_filters.CharFilter(
+    q = SearchFilter(
         label=_("Object, address or action"),
         method="search",
-        widget=forms.TextInput(attrs={"type": "search"}),
     )
     kind = django_filters.ChoiceFilter(
         label=_("Kind"), choices=GROUPS, method="of_kind", empty_label=_("All")
@@ -62,22 +65,24 @@ class AuditFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
     def search(self, rows: QuerySet[AuditEntry], _name: str, value: str) -> QuerySet[AuditEntry]:
-        for text in value.split():
-            wanted = text.lower()
-            said = [action for action, words in ACTIONS.items() if wanted in str(words).lower()]
-            rows = rows.filter(
-                Q(object_name__icontains=text)
-                | Q(address__icontains=text)
-                | Q(action__icontains=text)
-                | Q(action__in=said)
-            )
-        return rows
+        return rows.filter(every_word(value, _somewhere))
 
     def of_kind(self, rows: QuerySet[AuditEntry], _name: str, value: str) -> QuerySet[AuditEntry]:
         wanted = Q()
         for action in value.split(","):
             wanted |= Q(action=action) | Q(action__startswith=f"{action}.")
         return rows.filter(wanted)
+
+
+def _somewhere(text: str) -> Q:
+    wanted = text.lower()
+    said = [action for action, words in ACTIONS.items() if wanted in str(words).lower()]
+    return (
+        Q(object_name__icontains=text)
+        | Q(address__icontains=text)
+        | Q(action__icontains=text)
+        | Q(action__in=said)
+    )
 
 
 def chosen(found: Any) -> dict[str, Any]:

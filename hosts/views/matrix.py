@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import django_filters
-from django import forms
 from django.core.paginator import Paginator
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -24,6 +23,7 @@ from hosts.models import Diagnosis, Host
 from hosts.tasks import diagnose_all
 from hosts.views import present
 from hosts.views.hosts import awaited_since
+from xmailadmin.searching import SearchFilter
 
 PAGE = 30  # rows, each with up to seven services
 Standing = Diagnosis.Standing
@@ -43,10 +43,9 @@ SELDOM = ("submission",)
 class MatrixFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Search, and how what is presented compares with what is recorded."""
 
-    q = django_filters.CharFilter(
+    q = SearchFilter(
         label=gettext_lazy("Name, address, MailRoot or memo"),
         method="search",
-        widget=forms.TextInput(attrs={"type": "search"}),
     )
     standing = django_filters.ChoiceFilter(
         label=gettext_lazy("Compared with the record"),

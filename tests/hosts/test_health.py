@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import Value
@@ -156,6 +159,28 @@ def test_a_database_that_is_away_is_no_error_of_ours(monkeypatch: pytest.MonkeyP
     page = response.content.decode()
     assert "The database does not answer" in page
     assert "secret" not in page
+
+
+def test_a_question_that_is_too_large_is_not_a_database_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        error = OperationalError("too large")
+        if connection.vendor == "sqlite":
+            raise error from next(_errors("SELECT " + "1+" * 2000 + "1"))
+        raise error from psycopg.errors.StatementTooComplex()
+
+    monkeypatch.setattr("hosts.views.history.InstallationFilter", too_large)
+    client = people.signed_in(people.person("viewer"))
+    client.raise_request_exception = False
+    assert client.get("/history/").status_code == 500
+
+
+def _errors(sql: str) -> Iterator[sqlite3.Error]:
+    try:
+        sqlite3.connect(":memory:").execute(sql)
+    except sqlite3.Error as error:
+        yield error
 
 
 # --- Figures -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -392,6 +393,21 @@ def test_after_a_first_installation_the_pair_is_only_removed_when_asked_to(
 def test_nonsense_in_a_link_is_no_error(admin_client: Client, address: str) -> None:
     many_hosts(1)
     assert admin_client.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/hosts/", "/pairs/", "/diagnosis/", "/matrix/", "/audit/"])
+def test_a_search_of_many_words_is_refused_at_once(
+    admin_client: Client, page: str, django_assert_max_num_queries: Any
+) -> None:
+    many_hosts(3)
+    began = time.monotonic()
+    with django_assert_max_num_queries(30):
+        response = admin_client.get(page, {"q": "a " * 20_000})
+    assert time.monotonic() - began < 5
+    assert "at most 200 characters" in text(response)
+    assert "no more than 32 words" in text(admin_client.get(page, {"q": "a " * 40}))
+    most = " ".join(f"{number:02x}" for number in range(32))
+    assert "no more than" not in text(admin_client.get(page, {"q": most}))
 
 
 @pytest.mark.parametrize("page", ["/hosts/", "/pairs/", "/deployments/", "/history/", "/audit/"])
