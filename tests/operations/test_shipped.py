@@ -16,6 +16,7 @@ from tests.servers import find_program
 
 UNITS = sorted((CHECKOUT / "deploy" / "systemd").glob("*.service"))
 GUIDE = (CHECKOUT / "docs" / "operating.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"(?m)(?:manage\.py |^    portal |`portal )(?!shell\b)(\w+)")
 INSTRUCTION = re.compile(r"^(FROM|WORKDIR|COPY|RUN|ENV|USER|VOLUME|EXPOSE|STOPSIGNAL|CMD) \S")
 
 
@@ -68,7 +69,7 @@ def test_units_are_accepted_by_systemd(tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"manage\.py (\w+)", GUIDE))))
+@pytest.mark.parametrize("command", sorted(set(COMMAND.findall(GUIDE))))
 def test_commands_of_the_guide_exist(command: str) -> None:
     found = [
         path.stem
