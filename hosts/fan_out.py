@@ -50,33 +50,36 @@ class Entry:
     row_id: int
     what: str  # "step", "adopt", "done", "hand_back", "overtaken"
     value: Any
-    loop: asyncio.AbstractEventLoop
-    told: asyncio.Future[None]
+    loop: asyncio.AbstractEventLoop | None = None  # None: nobody waits
+    told: asyncio.Future[None] | None = None
     error: Exception | None = None
     step: dict[str, Any] | None = None  # as it stands in the row, unless that was rolled back
 
     def tell(self) -> None:
+        told, error = self.told, self.error
+        if self.loop is None or told is None or self.loop.is_closed():
+            return
+
         def settle() -> None:
-            if self.told.done():
+            if told.done():
                 return
-            if self.error is None:
-                self.told.set_result(None)
+            if error is None:
+                told.set_result(None)
             else:
-                self.told.set_exception(self.error)
+                told.set_exception(error)
 
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(settle)
+        self.loop.call_soon_threadsafe(settle)
 
 
-#: Steps that only look at the host. Whoever lost its lease is told at the next one of the others.
-TELLING = frozenset({"CONNECT", "READ_BACK", "VERIFY", "RECORD"})
+#: Steps before which it must be on record what is going to happen, and that the host is still ours.
+COMMITTING = frozenset({"STAGE", "SWITCH", "RESTORE"})
 
 
 class Journal:
     """What install.py tells about one installation.
 
-    A call returns when it is on record, but for steps that change nothing on the host: those are
-    recorded in their order, at the latest with the next call that is waited for.
+    A call that comes before a change of the host returns when it, and all that was told before
+    it, is on record. The others are recorded in their order, and nobody waits for the commit.
     """
 
     def __init__(self, entries: queue.SimpleQueue[Entry], row_id: int) -> None:
@@ -84,27 +87,34 @@ class Journal:
         self.switching = False
         self._entries = entries
         self._row_id = row_id
+        self._unanswered: list[asyncio.Future[None]] = []
 
     async def step(self, step: str, message: Message) -> None:
-        told = self._post("step", (step, message))
-        if step in TELLING:
-            # Nothing on the host depends on it: a commit that is waited for would only cost time.
-            told.add_done_callback(lambda done: done.cancelled() or done.exception())
-        else:
-            await told
+        self._tell("step", (step, message))
+        if step in COMMITTING:
+            await self._answers()
         self.switching = self.switching or step == "SWITCH"
 
     async def adopt(self, previous: PairFiles) -> None:
-        await self.record("adopt", previous)
+        self._tell("adopt", previous)
 
     async def record(self, what: str, value: Any) -> None:
-        await self._post(what, value)
+        """Record how it ended, or that it is not done here; returns when that is on record."""
+        self._tell(what, value)
+        await self._answers()
 
-    def _post(self, what: str, value: Any) -> asyncio.Future[None]:
+    def _tell(self, what: str, value: Any) -> None:
         loop = asyncio.get_running_loop()
         told: asyncio.Future[None] = loop.create_future()
         self._entries.put(Entry(self._row_id, what, value, loop, told))
-        return told
+        self._unanswered.append(told)
+
+    async def _answers(self) -> None:
+        """Wait for all of them, and raise what the first one that went wrong says."""
+        unanswered, self._unanswered = self._unanswered, []
+        for error in await asyncio.gather(*unanswered, return_exceptions=True):
+            if error is not None:
+                raise error
 
 
 class FanOut:

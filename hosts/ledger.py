@@ -15,7 +15,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.db.models import F, QuerySet
@@ -31,6 +30,7 @@ from hosts.aftermath import host_values
 from hosts.client_names import client_names
 from hosts.fan_out import Entry, FanOut, Job, stop, stopping
 from hosts.install import LeaseLost, Order, Outcome, PairFiles
+from hosts.ledger_writes import Writes
 from hosts.messages import Message
 from hosts.models import Deployment, Diagnosis, Host, Installation
 from xmailadmin.vault import VaultError
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 BEGUN_HERE = 1000  # hosts that a command claims at once
 MOST_ATTEMPTS = 5  # an installation that killed its worker this often is given up
 MOST_REFUSALS = 3  # nor is a host that refuses us asked again and again
+GATHER_S = 0.005  # of what other hosts have to tell at the same time: one commit for all of it
 HAND_OVER_S = 20.0  # what a host that is being worked on may still take when the portal stops
 Status = Installation.Status
 
@@ -143,6 +144,7 @@ class _Run:
     def __init__(self, token: str, rows: Sequence[Installation]) -> None:
         self.token = token
         self.rows = {row.pk: row for row in rows}
+        self.writes = Writes(token)
         self.adopted: dict[PairFiles, Pair | None] = {}
         self.entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self.facts: dict[int, CertificateFacts | None] = {}
@@ -154,12 +156,14 @@ class _Run:
         for row in self.rows.values():
             try:
                 if row.attempts > MOST_ATTEMPTS:
-                    self._finish(row, Outcome("ERRORED", Message("deploy.attempts")))
+                    outcome = Outcome("ERRORED", Message("deploy.attempts"))
                 else:
                     jobs.append(self._job(row))
+                    continue
             except VaultError as error:
                 logger.error("Installation %s: %s", row.pk, error)
-                self._finish(row, Outcome("FAILED", Message("deploy.vault")))
+                outcome = Outcome("FAILED", Message("deploy.vault"))
+            self.entries.put(Entry(row.pk, "done", outcome))
         fan_out = FanOut(self.entries, self._failures_left())
         context = contextvars.copy_context()  # what the log says of the task
         thread = threading.Thread(
@@ -230,6 +234,8 @@ class _Run:
         batch = []
         try:
             batch.append(self.entries.get(timeout=0.25))
+            if len(self.rows) > 1:
+                time.sleep(GATHER_S)
             while True:
                 batch.append(self.entries.get_nowait())
         except queue.Empty:
@@ -268,15 +274,22 @@ class _Run:
         with transaction.atomic():
             if renew:
                 self._renew()
+            ours = Installation.objects.filter(pk__in={each.row_id for each in batch})
+            ours = ours.filter(token=self.token).select_for_update().order_by("pk")
+            held = set(ours.values_list("pk", flat=True))
             for entry in batch:
                 entry.error = None
-                try:
+                if entry.what == "overtaken":
+                    deploy.put_right(self.rows[entry.row_id])
+                elif entry.row_id in held:
                     self._record(entry)
-                except LeaseLost as error:
-                    entry.error = error
+                else:
+                    entry.error = LeaseLost()
+            self.writes.flush()
 
     def _forget_the_unwritten(self, batch: list[Entry]) -> None:
         """Drops what a transaction that was rolled back has made."""
+        self.writes = Writes(self.token)
         self.adopted.clear()
         self.snapshots.clear()
         for entry in batch:
@@ -295,35 +308,32 @@ class _Run:
             now = timezone.now().isoformat()
             entry.step = {"step": step, "at": now, "message": message.to_json()}
             row.steps.append(entry.step)
-            self._write(row, step=step, steps=row.steps)
+            self.writes.installation(row.pk, step=step, steps=row.steps)
         elif entry.what == "adopt":
             row.previous_pair, row.adopted = self._adopt(row, entry.value), True
-            self._write(row, previous_pair=row.previous_pair, adopted=True)
+            self.writes.installation(row.pk, previous_pair=row.previous_pair, adopted=True)
         elif entry.what == "hand_back":
-            self._write(row, status=Status.QUEUED, token="", lease_until=None, rung_at=None)
-            self._leave_host(row, token="", lease_until=None)
-        elif entry.what == "overtaken":
-            deploy.put_right(row)
+            free_again = {"token": "", "lease_until": None}
+            self.writes.installation(row.pk, status=Status.QUEUED, rung_at=None, **free_again)
+            self.writes.host(row.host_id, **free_again)
         else:
             self._finish(row, entry.value)
-
-    def _write(self, row: Installation, **values: Any) -> None:
-        if not Installation.objects.filter(pk=row.pk, token=self.token).update(**values):
-            raise LeaseLost
 
     def _finish(self, row: Installation, outcome: Outcome) -> None:
         now = timezone.now()
         if outcome.unsettled and row.attempts < self._attempts(outcome):
             # The host may hold a mixture: whoever reaches it next must make it whole. A lease of
             # nobody is the pause before that, each one twice as long as the one before.
+            self.writes.installation(row.pk, message=outcome.message.to_json())
+            self.writes.flush()
             pause = {"token": "", "lease_until": lease_end(2 ** (row.attempts - 1))}
-            self._write(row, message=outcome.message.to_json(), **pause)
-            self._leave_host(row, **pause)
+            Installation.objects.filter(pk=row.pk, token=self.token).update(**pause)
+            Host.objects.filter(pk=row.host_id or 0, token=self.token).update(**pause)
             return
         if outcome.previous is not None and not row.adopted:
             row.previous_pair = self._adopt(row, outcome.previous)
-        self._write(
-            row,
+        self.writes.installation(
+            row.pk,
             status=outcome.status,
             step="",
             message=outcome.message.to_json(),
@@ -335,13 +345,11 @@ class _Run:
             token="",
             lease_until=None,
         )
-        self._leave_host(row, token="", lease_until=None, **host_values(row, outcome, now))
+        values = host_values(row, outcome, now)
+        self.writes.host(row.host_id, token="", lease_until=None, **values)
 
     def _attempts(self, outcome: Outcome) -> int:
         return MOST_REFUSALS if outcome.permanent else MOST_ATTEMPTS
-
-    def _leave_host(self, row: Installation, **values: Any) -> None:
-        Host.objects.filter(pk=row.host_id or 0, token=self.token).update(**values)
 
     def _adopt(self, row: Installation, files: PairFiles) -> Pair | None:
         """Returns the record of what a host holds; most hosts of a chunk hold the same."""

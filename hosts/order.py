@@ -52,16 +52,18 @@ class Order:
 
 
 class Journal(Protocol):
-    """Where a run says what it is about to do, durably, before it does it."""
+    """Where a run says what it is about to do, durably before it changes anything."""
 
     async def step(self, step: str, message: Message) -> None:
         """Record the next step: CONNECT ADOPT STAGE SWITCH READ_BACK VERIFY RESTORE RECORD.
 
-        Raises LeaseLost if this run no longer owns the host.
+        Raises LeaseLost if this run no longer owns the host, at the latest before a step that
+        changes it: STAGE SWITCH RESTORE.
         """
 
     async def adopt(self, previous: PairFiles) -> None:
-        """Keep what the host holds; returns when nothing can lose it any more."""
+        """Keep what the host holds; nothing can lose it any more when the next step that changes
+        the host is recorded."""
 
 
 @dataclass
