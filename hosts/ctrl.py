@@ -31,6 +31,7 @@ NO_SUCH_FILE, NOT_CREATED, NO_SUCH_DIRECTORY, TLS_OFF = 19, 10, 211, 249
 LIST_FOLLOWS, SEND_DATA = 100, 101
 
 _REPLY = re.compile(r"([+-])(\d{5})\s?(.*)")
+_LIST_END = re.compile(rb"(?:\A|\n)(\.\r?\n)")
 _STAMP = re.compile(r"<[^<>\s]+>")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f"]')
 
@@ -162,9 +163,7 @@ class Session:
             if at_once:  # what was sent as data is taken for commands now
                 self.close()
             raise Refused(reply.number, reply.text)
-        if not at_once:
-            await self._send(body)
-        reply = await self._reply()
+        reply = await (self._reply() if at_once else self._ask(body))
         if not reply.good:
             self.close()  # nobody knows how much of the data XMail has taken for commands
             raise Refused(reply.number, reply.text)
@@ -188,7 +187,8 @@ class Session:
         """Take leave, if there is somebody who would not take it for a login, and close."""
         with contextlib.suppress(CtrlError):
             if self._logged_in and self._sock is not None:
-                await self._send(b'"quit"\r\n')
+                async with self._step():
+                    await self._write(b'"quit"\r\n')
         self.close()
 
     def close(self) -> None:
@@ -211,26 +211,26 @@ class Session:
         self.version = found[1] if found else ""
 
     async def _ask(self, data: bytes) -> Reply:
-        await self._send(data)
-        return await self._reply()
+        async with self._step():
+            await self._write(data)
+            line = await self._line()
+        return self._understood(line)
 
     async def _list_reply(self, line: bytes) -> bytes:
         reply = await self._ask(line)
         if not (reply.good and reply.number == LIST_FOLLOWS):
             raise Refused(reply.number, reply.text)
-        lines: list[bytes] = []
-        size = 0
         async with self._step():
-            while (found := await self._line()) != b".":
-                lines.append(found.removeprefix(b".") + b"\n")
-                size += len(lines[-1])
-                if size > MAX_BYTES:
-                    raise CtrlError("ctrl.not_xmail", {"reply": "…"}, permanent=True)
-        return b"".join(lines)
+            lines = b"\n" + await self._list()
+        return lines.replace(b"\r\n", b"\n").replace(b"\n.", b"\n")[1:]
 
     async def _reply(self, *, greeting: bool = False) -> Reply:
         async with self._step():
-            text = (await self._line()).decode("utf-8", "replace")
+            line = await self._line()
+        return self._understood(line, greeting=greeting)
+
+    def _understood(self, line: bytes, *, greeting: bool = False) -> Reply:
+        text = line.decode("utf-8", "replace")
         found = _REPLY.match(text)
         if not found:
             raise CtrlError("ctrl.not_xmail", {"reply": shown(text)}, permanent=greeting)
@@ -275,13 +275,12 @@ class Session:
         certificate = tls.getpeercert(binary_form=True)
         self.sha256 = hashlib.sha256(certificate).hexdigest() if certificate else ""
 
-    async def _send(self, data: bytes) -> None:
-        async with self._step():
-            if self._tls is not None:
-                self._tls.write(data)
-                await self._flush()
-            else:
-                await self._loop.sock_sendall(self._live, data)
+    async def _write(self, data: bytes) -> None:
+        if self._tls is not None:
+            self._tls.write(data)
+            await self._flush()
+        else:
+            await self._loop.sock_sendall(self._live, data)
 
     async def _line(self) -> bytes:
         """The next line without its end; EOFError when there is none."""
@@ -292,6 +291,18 @@ class Session:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line.removesuffix(b"\r")
+
+    async def _list(self) -> bytes:
+        """The lines that follow, up to a lone dot and without it."""
+        looked = 0
+        while not (end := _LIST_END.search(self._buffer, looked)):
+            if len(self._buffer) > MAX_BYTES:
+                raise CtrlError("ctrl.not_xmail", {"reply": "…"}, permanent=True)
+            looked = max(0, len(self._buffer) - len(b"\n.\r"))
+            self._buffer += await self._receive()
+        lines = bytes(self._buffer[: end.start(1)])
+        del self._buffer[: end.end()]
+        return lines
 
     async def _receive(self) -> bytes:
         if self._tls is None:
@@ -341,14 +352,14 @@ def command(name: str, *arguments: str) -> bytes:
 
 def as_lines(data: bytes) -> bytes:
     """Data as CTRL wants it: CRLF ends, a leading dot doubled, a lone dot at the end."""
-    lines = [b"." + line if line.startswith(b".") else line for line in canonical_lines(data)]
-    return b"".join(line + b"\r\n" for line in [*lines, b"."])
+    lines = b"\n" + canonical(data)
+    return lines.replace(b"\n.", b"\n..")[1:].replace(b"\n", b"\r\n") + b".\r\n"
 
 
-def canonical_lines(data: bytes) -> list[bytes]:
-    """The lines of a file as XMail stores them, whatever its line ends were."""
-    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return lines if lines[-1] else lines[:-1]
+def canonical(data: bytes) -> bytes:
+    """A file as XMail stores it, whatever its line ends were: LF, after the last line too."""
+    lines = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
+    return lines + b"\n" if lines and not lines.endswith(b"\n") else lines
 
 
 def shown(text: str) -> str:

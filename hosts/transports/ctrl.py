@@ -26,7 +26,7 @@ from hosts.ctrl import (
     Refused,
     Session,
     TLSUnusable,
-    canonical_lines,
+    canonical,
 )
 from hosts.messages import Message
 from hosts.transports.base import (
@@ -161,7 +161,7 @@ class CtrlTransport(Transport):
 
     def canonical(self, data: bytes | None) -> bytes | None:
         """XMail stores LF ends, and no file that is empty."""
-        return b"".join(line + b"\n" for line in canonical_lines(data)) or None if data else None
+        return canonical(data) or None if data else None
 
     # Steps.
 
@@ -202,7 +202,7 @@ class CtrlTransport(Transport):
         data = _scratch(len(file.data))
         written = await self._write(path, data, at_once=True)
         async with self._use(path) as session:
-            await session.put(path, b"")
+            await session.put(path, b"", at_once=written)
         if not written:
             message = Message("transport.disk_full", {"path": file.path})
             raise TransportError(message, permanent=True)
