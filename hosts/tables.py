@@ -21,6 +21,9 @@ def cell(template: str, *args: Any, **kwargs: Any) -> Any:
 class Person(tables.Column):  # type: ignore[misc]
     """Who asked for something, in words where it was not a person."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(attrs={"td": {"class": "words"}}, **options)
+
     def render(self, value: str) -> str:
         return person(value)
 
