@@ -75,7 +75,7 @@ def passphrase(path: Path | None, *, new: bool) -> str:
         try:
             return path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"{path} cannot be read: {error}.") from None
+            raise CommandError(f"{path} cannot be read: {home.reason(error)}.") from None
     if given := home.from_environment("XMAILADMIN_BACKUP_PASSPHRASE"):
         return given
     if not sys.stdin.isatty():

@@ -19,6 +19,7 @@ __all__ = [
     "create_secret",
     "directory",
     "from_environment",
+    "reason",
     "replace_secret",
     "secret",
 ]
@@ -62,9 +63,15 @@ def from_environment(name: str, default: str = "") -> str:
         try:
             return Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise HomeError(f"{name}_FILE={path} cannot be read: {reason}.") from None
+            raise HomeError(f"{name}_FILE={path} cannot be read: {reason(error)}.") from None
     return default
+
+
+def reason(error: OSError | UnicodeDecodeError) -> str:
+    """Returns why a file cannot be read as text, in the operating system's words or in ours."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"it is not {error.encoding.upper()} text"
 
 
 def secret(name: str, filename: str, value: str) -> str:
@@ -81,8 +88,7 @@ def secret(name: str, filename: str, value: str) -> str:
     try:
         kept = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise HomeError(f"{path} cannot be read: {reason}.") from None
+        raise HomeError(f"{path} cannot be read: {reason(error)}.") from None
     if not kept:
         raise HomeError(f"{path} is empty. Put its content back, or delete it to have it made.")
     return kept

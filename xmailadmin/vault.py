@@ -156,7 +156,9 @@ def _master_keys() -> dict[str, bytes]:
                 f"There is no master key: put it back at {path}, or set XMAILADMIN_MASTER_KEYS."
             ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise VaultError(f"The master key {path} cannot be read: {error}.") from None
+            raise VaultError(
+                f"The master key {path} cannot be read: {home.reason(error)}."
+            ) from None
     return _parse(text)
 
 

@@ -81,6 +81,17 @@ def test_an_identity_is_shown_and_nothing_is_sent_until_it_is_confirmed(
     assert xmail.seen.clear_passwords == 0
 
 
+def test_a_password_that_cannot_be_read_is_told_in_the_systems_words(
+    add: list[str], tmp_path: Path
+) -> None:
+    at = add.index("--password-file") + 1
+    add[at] = str(tmp_path / "none")
+    assert run(*add).error == f"{add[at]} cannot be read: No such file or directory."
+    (tmp_path / "cp932").write_bytes("パスワード".encode("cp932"))
+    add[at] = str(tmp_path / "cp932")
+    assert run(*add).error == f"{add[at]} cannot be read: it is not UTF-8 text."
+
+
 def test_another_certificate_is_refused_before_any_secret_is_sent(
     xmail: XMail, add: list[str]
 ) -> None:

@@ -14,7 +14,7 @@ from hosts.host_form import HostForm
 from hosts.models import Host
 from hosts.reports import endpoints_json
 from hosts.wording import word
-from xmailadmin import audit
+from xmailadmin import audit, home
 from xmailadmin.commands import PortalCommand
 
 PORTS = ("smtp", "submission", "smtps", "pop3", "pop3s", "ctrls")
@@ -152,4 +152,4 @@ class Command(PortalCommand):
         try:
             return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            self.fail(f"{path} cannot be read: {error}.")
+            self.fail(f"{path} cannot be read: {home.reason(error)}.")
