@@ -17,6 +17,7 @@ from hosts.messages import Message
 from hosts.order import Journal, LeaseLost, Order, Outcome, PairFiles
 from hosts.probe import EndpointResult
 from hosts.proof import Probe, Proof, name_all
+from hosts.together import together
 from hosts.transports.base import (
     SSLCONF,
     ChannelUnusable,
@@ -82,8 +83,7 @@ class _Run:
         await self._connect()
         if not self.transport.confidential and not self.order.files.empty:
             return self.failed(Message("install.not_confidential"), permanent=True)
-        await self._make_sure_of_mailroot()
-        held = await self._read()
+        _, held = await together(self._make_sure_of_mailroot(), self._read())
         if self.previous is None:
             self.previous = held
         self._settle(held)
@@ -331,14 +331,8 @@ class _Run:
         raise unusable
 
     async def _read(self) -> PairFiles:
-        # The second one is under way as long as the first: nothing may be closed under it.
         reading = (self.transport.read(path) for path in (self.key_path, self.certificate_path))
-        key, certificate = await asyncio.gather(*reading, return_exceptions=True)
-        if isinstance(key, BaseException):
-            raise key
-        if isinstance(certificate, BaseException):
-            raise certificate
-        return PairFiles(key, certificate)
+        return PairFiles(*await together(*reading))
 
     # Words.
 

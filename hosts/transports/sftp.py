@@ -18,6 +18,7 @@ from asyncssh import SFTPAttrs
 
 from hosts.mailroot import sftp_path
 from hosts.messages import Message, Param
+from hosts.together import together
 from hosts.transports import ssh
 from hosts.transports.base import (
     SSLCONF,
@@ -132,17 +133,17 @@ class SFTPTransport(Transport):
         staged = [(stage_name(check_path(file.path), check_token(token)), file) for file in files]
         await self._prepare_sslconf()
         async with self._undone_on_error(staged):
-            await _all(self._stage(file, staging) for staging, file in staged)
+            await together(*(self._stage(file, staging) for staging, file in staged))
             if ready is not None:
                 await ready()
             try:
                 # Sent together, so that the server renames one right after the other.
-                await _all(self._replace(staging, file.path) for staging, file in staged)
+                await together(*(self._replace(staging, file.path) for staging, file in staged))
             except _NoPosixRename:
                 await self._replace_in_turn(staged, token)
 
     async def remove(self, paths: Iterable[str]) -> None:
-        await _all(self._unlink(check_path(path)) for path in paths)
+        await together(*(self._unlink(check_path(path)) for path in paths))
 
     async def set_private(self, path: str) -> None:
         if not self.sets_mode:
@@ -170,7 +171,13 @@ class SFTPTransport(Transport):
     async def _prepare_sslconf(self) -> None:
         """Have a directory to stage in, without the files that other runs left there."""
         async with self._on(SSLCONF):
-            found = await _unless_missing(self._sftp.lstat(self._at(SSLCONF)))
+            found, names = await asyncio.gather(
+                _unless_missing(self._sftp.lstat(self._at(SSLCONF))),
+                self._sftp.listdir(self._at(SSLCONF)),
+                return_exceptions=True,
+            )
+            if isinstance(found, BaseException):
+                raise found
             if found is None:
                 await self._sftp.mkdir(self._at(SSLCONF), SFTPAttrs(permissions=PRIVATE_DIRECTORY))
                 if self.sets_mode:
@@ -180,32 +187,36 @@ class SFTPTransport(Transport):
             if not stat.S_ISDIR(found.permissions or 0):
                 message = Message("transport.not_a_directory", {"path": SSLCONF})
                 raise TransportError(message, permanent=True)
-            names = [str(name) for name in await self._sftp.listdir(self._at(SSLCONF))]
-        leftovers = [name for name in names if any(fnmatchcase(name, like) for like in LEFTOVERS)]
+            if isinstance(names, BaseException):
+                raise names
+        leftovers = [
+            name for name in map(str, names) if any(fnmatchcase(name, like) for like in LEFTOVERS)
+        ]
         await self.remove(f"{SSLCONF}/{name}" for name in leftovers)
 
     async def _stage(self, file: File, staging: str) -> None:
         path = self._at(staging)
-        async with self._on(file.path):
-            replaced = await _unless_missing(self._sftp.lstat(self._at(file.path)))
+        flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
+        wanted = PRIVATE if file.private else PUBLIC
+        mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
+        async with self._on(file.path), self._open(path, flags, mode) as stream:
+            blocks = range(0, len(file.data), BLOCK)
+            made, replaced, *_ = await together(
+                stream.stat(),
+                _unless_missing(self._sftp.lstat(self._at(file.path))),
+                *(stream.write(file.data[start : start + BLOCK], start) for start in blocks),
+            )
             if replaced is not None and stat.S_ISDIR(replaced.permissions or 0):
                 message = Message("transport.not_a_file", {"path": file.path})
                 raise TransportError(message, permanent=True)
-            flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
-            wanted = PRIVATE if file.private else PUBLIC
-            mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
-            async with self._open(path, flags, mode) as stream:
-                if self.sets_mode:
-                    made = await stream.stat()
-                    regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
-                    owner = replaced if replaced is not None and regular else self._owner
-                    await self._give(path, made, owner, file.path)
-                    if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
-                        await stream.setstat(SFTPAttrs(permissions=wanted))
-                for start in range(0, len(file.data), BLOCK):
-                    await stream.write(file.data[start : start + BLOCK], start)
-                with suppress(asyncssh.SFTPOpUnsupported):
-                    await stream.fsync()
+            if self.sets_mode:
+                regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
+                owner = replaced if replaced is not None and regular else self._owner
+                await self._give(path, made, owner, file.path)
+                if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
+                    await stream.setstat(SFTPAttrs(permissions=wanted))
+            with suppress(asyncssh.SFTPOpUnsupported):
+                await stream.fsync()
 
     @asynccontextmanager
     async def _open(
@@ -303,13 +314,6 @@ class SFTPTransport(Transport):
 
     async def _client_statvfs(self) -> asyncssh.SFTPVFSAttrs:
         return await self._sftp.statvfs(self._root or "/")
-
-
-async def _all(steps: Iterable[Awaitable[None]]) -> None:
-    """All steps at once; raises the first error when all of them have ended."""
-    for result in await asyncio.gather(*steps, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
 
 
 async def _unless_missing(step: Awaitable[T]) -> T | None:
