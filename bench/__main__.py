@@ -6,6 +6,7 @@ Each runs in a process of its own: what one has loaded or made must not weigh on
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(SECTIONS):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
+    # What was started is ended and what was written removed, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))
     if len(chosen.names) == 1:
         print(SECTIONS[chosen.names[0]].text(chosen))
         return 0

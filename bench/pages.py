@@ -61,4 +61,5 @@ def walk(installations: int, times: int) -> str:
         good = asked <= MOST_QUERIES, p95 <= MOST_MS, kilobytes <= MOST_KB
         rows.append([page, asked, statistics.median(taken), p95, kilobytes, met(*good)])
     head = ["page", f"queries (≤ {MOST_QUERIES})", "median ms", f"p95 ms (≤ {MOST_MS})"]
-    return table([*head, f"kB (≤ {MOST_KB})", "met?"], rows)
+    behind = f"{HOSTS:,} hosts, {PAIRS:,} pairs, {installations:,} installations:\n\n"
+    return behind + table([*head, f"kB (≤ {MOST_KB})", "met?"], rows)

@@ -263,6 +263,8 @@ def ssh_server(directory: Path) -> Iterator[SSHServer]:
         "AuthorizedKeysFile": directory / "authorized_keys",
         "PidFile": "none",
         "StrictModes": "no",
+        # What the start-up files of this account do is neither tested nor measured.
+        "SetEnv": f"HOME={directory}",
         "UsePAM": "no",
         "PasswordAuthentication": "no",
         "PermitRootLogin": "prohibit-password",
