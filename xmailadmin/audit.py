@@ -1,8 +1,8 @@
 """Records who did what. The row is written in the caller's transaction: no row, no deed.
 
 Each row holds a SHA-256 over itself and over the row before, and a row of its own (AuditHead)
-says where the chain ends. The end is also noted in the data directory, so that even somebody who
-can write a whole new chain into the database is found out (`manage.py verify_audit`).
+says where the chain ends. The end is also noted in the data directory (audit_note.py), so that even
+somebody who can write a whole new chain into the database is found out (`manage.py verify_audit`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from xmailadmin import home
+from xmailadmin import audit_note
 from xmailadmin.models import AuditEntry, AuditHead, User
 
 __all__ = [
@@ -38,7 +35,6 @@ __all__ = [
 ]
 
 SYSTEM = "system"
-NOTE_FILE = "audit.head"
 
 Detail = str | int | bool | None | list[str] | list[int]
 
@@ -85,7 +81,9 @@ def record_all(
             entries.append(entry)
         AuditEntry.objects.bulk_create(entries)
         head.save()
-        transaction.on_commit(partial(_note_end, head.number, head.sha256), robust=True)
+        end = audit_note.End(head.number, head.sha256)
+        whole = head.number == len(entries)
+        transaction.on_commit(partial(audit_note.advance, end, whole=whole), robust=True)
     return entries
 
 
@@ -115,7 +113,10 @@ def fits(entry: AuditEntry) -> bool:
 
 @dataclass(frozen=True)
 class Problem:
-    """Where the chain is broken: changed, missing, unlinked or cut."""
+    """Where the chain is broken: changed, missing, unlinked, rewritten, cut or added.
+
+    unnoted: the data directory does not remember its end, so that nobody knows if one was cut off.
+    """
 
     number: int
     code: str
@@ -127,8 +128,8 @@ def verify() -> Iterator[Problem]:
     Rows that are added meanwhile are left for the next time.
     """
     number, sha256 = 0, ""
-    noted_number, noted_sha256 = _noted_end()
-    end = _head()
+    noted = audit_note.noted()
+    end = audit_note.head()
     rows = AuditEntry.objects.filter(number__lte=end.number).order_by("number")
     for entry in rows.iterator(chunk_size=2000):
         if entry.number != number + 1:
@@ -137,18 +138,16 @@ def verify() -> Iterator[Problem]:
             yield Problem(entry.number, "unlinked")
         if not fits(entry):
             yield Problem(entry.number, "changed")
-        if entry.number == noted_number and entry.sha256 != noted_sha256:
+        if noted and entry.number == noted.number and entry.sha256 != noted.sha256:
             yield Problem(entry.number, "rewritten")
         number, sha256 = entry.number, entry.sha256
-    if (number, sha256) != (end.number, end.sha256) or number < noted_number:
+    if (number, sha256) != end or (noted and number < noted.number):
         yield Problem(number + 1, "cut")
     last = AuditEntry.objects.order_by("number").values_list("number", flat=True).last() or 0
-    if last > _head().number:
+    if last > audit_note.head().number:
         yield Problem(last, "added")
-
-
-def _head() -> AuditHead:
-    return AuditHead.objects.filter(pk=1).first() or AuditHead()
+    if noted is None and number:
+        yield Problem(number, "unnoted")
 
 
 def _now() -> datetime:
@@ -179,19 +178,3 @@ def _canonical(content: dict[str, object]) -> str:
 
 def _hash(entry: AuditEntry) -> str:
     return hashlib.sha256(_canonical(_content(entry)).encode()).hexdigest()
-
-
-def _note_end(number: int, sha256: str) -> None:
-    """Keeps the end of the chain outside the database; the last writer wins, which is enough."""
-    path = home.directory() / NOTE_FILE
-    scratch = path.with_name(f".{NOTE_FILE}.{os.getpid()}.{number}")
-    scratch.touch(mode=0o600)
-    scratch.write_text(f"{number} {sha256}\n", encoding="ascii")
-    scratch.replace(path)
-
-
-def _noted_end() -> tuple[int, str]:
-    with suppress(OSError, ValueError):
-        number, sha256 = Path(home.directory(), NOTE_FILE).read_text(encoding="ascii").split()
-        return int(number), sha256
-    return 0, ""

@@ -50,6 +50,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     "access.forged": _("Refused: not sent by a page of the portal"),
     "audit.export": _("Audit exported"),
     "audit.verify": _("Audit verified"),
+    "audit.remember": _("End of the audit remembered anew"),
     # Hosts.
     "host.add": _("Host registered"),
     "host.edit": _("Host changed"),
@@ -103,6 +104,11 @@ PROBLEMS: dict[str, str | StrPromise] = {
     "rewritten": _("Entry %(number)s is not the one that the data directory remembers."),
     "cut": _("Entries are missing at the end, from number %(number)s on."),
     "added": _("Entry %(number)s was not written by the portal."),
+    "unnoted": _(
+        "The data directory does not remember the end of the audit (audit.head), so entries after "
+        "number %(number)s may have been cut off. If that has a known reason, such as a new "
+        "machine, run “manage.py verify_audit --remember” there."
+    ),
 }
 
 DETAILS: dict[str, str | StrPromise] = {

@@ -25,7 +25,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.loader import MigrationLoader
 
-from xmailadmin import audit, home, vault
+from xmailadmin import audit, audit_note, home, vault
 from xmailadmin.models import AuditEntry, User
 from xmailadmin.prepare import migrate
 from xmailadmin.rotation import missing_keys
@@ -115,6 +115,7 @@ def restore(path: Path, passphrase: str) -> dict[str, int]:
                     counts = {m._meta.label: m._base_manager.count() for m in _models()}
                     if counts != head["counts"]:
                         raise BackupError("The rows do not match the backup; nothing was kept.")
+                    transaction.on_commit(audit_note.remember)
                     audit.record(None, "portal.restore", entries=sum(counts.values()))
         except (DatabaseError, DeserializationError, OSError) as error:
             told = str(error).strip() or type(error).__name__

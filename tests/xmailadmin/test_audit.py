@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from tests import people
 from tests.tally import Tally
-from xmailadmin import audit, audit_guard, home
+from xmailadmin import audit, audit_guard, audit_note, home
 from xmailadmin.audit_words import ACTIONS, DETAILS, HIDDEN, detail_of
 from xmailadmin.models import AuditEntry, AuditHead
 
@@ -32,6 +32,7 @@ TABLE = AuditEntry._meta.db_table
 def _no_older_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end that other tests noted in the data directory is not this test's."""
     monkeypatch.setattr(home, "directory", lambda: tmp_path)
+    (tmp_path / audit_note.NOTE_FILE).write_text("0 -\n")  # as before the first entry
 
 
 def write(count: int = ROWS) -> None:
@@ -155,6 +156,74 @@ def test_a_whole_new_chain_is_found_by_what_the_data_directory_remembers(
     eighth = AuditEntry.objects.get(number=8)
     AuditHead.objects.update(number=8, sha256=eighth.sha256)
     assert problems() == [(9, "cut")]
+
+
+def test_a_tail_that_was_cut_off_stays_missed_whatever_follows(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    def wrote(count: int) -> list[tuple[int, str]]:
+        for _ in range(count):
+            with django_capture_on_commit_callbacks(execute=True):
+                write(1)
+        return problems()
+
+    assert wrote(12) == []
+    sql(f"DELETE FROM {TABLE} WHERE number > 8")  # noqa: S608
+    AuditHead.objects.update(number=8, sha256=AuditEntry.objects.get(number=8).sha256)
+    assert wrote(1) == [(10, "cut")]
+    assert wrote(2) == [(12, "cut")]
+    assert wrote(1) == [(12, "rewritten")]
+    assert wrote(5) == [(12, "rewritten")]
+    assert verified("--remember")[1] == 0
+    assert wrote(1) == []
+
+
+def test_a_missing_note_is_told_until_somebody_sets_it(
+    tmp_path: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        write(2)
+    for left in ("", "what?"):
+        (tmp_path / audit_note.NOTE_FILE).write_text(left)
+        with django_capture_on_commit_callbacks(execute=True):
+            write(1)
+        assert [code for _, code in problems()] == ["unnoted"]
+        text, status = verified()
+        assert "verify_audit --remember" in text
+        assert status == 1
+    with django_capture_on_commit_callbacks(execute=True):
+        text, status = verified("--remember")
+    assert (text.splitlines()[-1], status) == (
+        "The data directory remembers entry 5 as the end from now on.", 0,
+    )  # fmt: skip
+    assert verified() == ("The audit is complete and unchanged: 5 entries.\n", 0)
+    assert AuditEntry.objects.get(number=5).action == "audit.remember"
+
+
+def test_a_note_never_goes_back(tmp_path: Path, django_capture_on_commit_callbacks: Any) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        write(3)
+    first = AuditEntry.objects.get(number=1)
+    audit_note.advance(audit_note.End(1, first.sha256), whole=True)  # a commit told late
+    assert audit_note.noted() == audit_note.head()
+
+
+def test_the_first_entry_of_all_is_noted(
+    tmp_path: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    (tmp_path / audit_note.NOTE_FILE).unlink()
+    with django_capture_on_commit_callbacks(execute=True):
+        write(1)
+    assert problems() == []
+
+
+def test_a_frozen_process_keeps_nobody_from_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    monkeypatch.setattr(audit_note, "PATIENCE_S", 0.05)
+    with audit_note._in_hand(), django_capture_on_commit_callbacks(execute=True):
+        write(1)
+    assert AuditEntry.objects.count() == 1
 
 
 def test_a_row_that_was_slipped_in_at_the_end_is_found() -> None:

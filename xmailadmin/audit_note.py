@@ -1,0 +1,111 @@
+"""The end of the audit as the data directory remembers it.
+
+Whoever can write to the database alone can cut the chain off, or write a new one. So this note
+only ever moves on, and only from a row that is still there as it was noted: once the chain does
+not fit it any more, it stays as it is and `verify` goes on saying so. Setting it anew is a
+deliberate act: after a restore, on a new machine, or by `verify_audit --remember`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from xmailadmin import home
+from xmailadmin.models import AuditEntry, AuditHead
+
+__all__ = ["NOTE_FILE", "End", "advance", "head", "noted", "remember"]
+
+NOTE_FILE = "audit.head"
+PATIENCE_S = 1.0  # for another process that has the note in hand; the next entry is noted as well
+
+logger = logging.getLogger(__name__)
+
+
+class End(NamedTuple):
+    """The last row of a chain."""
+
+    number: int
+    sha256: str
+
+
+def head() -> End:
+    """Returns where the database says that the chain ends."""
+    row = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    return End(row.number, row.sha256)
+
+
+def noted() -> End | None:
+    """Returns the end that is remembered; None if there is no note, or none that can be read."""
+    with suppress(OSError, ValueError):
+        number, sha256 = (home.directory() / NOTE_FILE).read_text(encoding="ascii").split()
+        return End(int(number), sha256)
+    return None
+
+
+def advance(end: End, *, whole: bool) -> None:
+    """Remembers `end` if it goes on from what is remembered; `whole`: it has the first row too."""
+    with _in_hand() as mine:
+        if not mine:
+            return
+        before = noted()
+        if before is None and not whole:
+            _tell_once("The data directory does not remember the end of the audit: verify_audit")
+        elif before is not None and not _is_there(before):
+            _tell_once("The audit does not fit the end that is remembered: run verify_audit")
+        elif before is None or before.number < end.number:
+            _write(end)
+
+
+def remember() -> None:
+    """Remembers where the chain ends now, whatever was remembered before."""
+    with _in_hand():
+        _write(head())
+
+
+def _is_there(end: End) -> bool:
+    rows = AuditEntry.objects.filter(number=end.number, sha256=end.sha256)
+    return end.number == 0 or rows.exists()
+
+
+def _write(end: End) -> None:
+    path = home.directory() / NOTE_FILE
+    scratch = path.with_name(f".{NOTE_FILE}.{os.getpid()}.{end.number}")
+    scratch.touch(mode=0o600)
+    scratch.write_text(f"{end.number} {end.sha256 or '-'}\n", encoding="ascii")
+    scratch.replace(path)
+
+
+@contextmanager
+def _in_hand() -> Iterator[bool]:
+    """Keeps other processes and threads from the note; yields False if one of them is frozen."""
+    path = home.directory() / f"{NOTE_FILE}.lock"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        yield _taken(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.005)
+        else:
+            return True
+
+
+@functools.cache
+def _tell_once(sentence: str) -> None:
+    logger.error(sentence)
