@@ -45,6 +45,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 CHUNK = 50  # hosts a message
+HOSTS_AN_ENTRY = 100  # of the audit
 SWEEP_CHUNKS = 20  # messages a sweep
 Status = Installation.Status
 
@@ -243,9 +244,30 @@ def _save(
             by, f"deployment.{deployment.kind.lower()}", deployment,
             pair=deployment.pair_id, hosts=len(rows),
         )  # fmt: skip
+        audit.record_all(
+            by,
+            "pair.send",
+            [
+                (pair, {"deployment": deployment.pk, "hosts": places})
+                for pair, places in _keys_sent(rows)
+            ],
+        )
         ids = list(deployment.installations.order_by("pk").values_list("pk", flat=True))
         transaction.on_commit(lambda: ring(ids, deployment))
     return deployment
+
+
+def _keys_sent(rows: Sequence[tuple[Host, Pair | None]]) -> list[tuple[Pair, list[str]]]:
+    """Returns whose keys go where, some hosts at a time, for the audit."""
+    where: dict[Pair, list[str]] = {}
+    for host, pair in rows:
+        if pair is not None:
+            where.setdefault(pair, []).append(f"{host.name} ({_place(host)})")
+    return [
+        (pair, places[at : at + HOSTS_AN_ENTRY])
+        for pair, places in where.items()
+        for at in range(0, len(places), HOSTS_AN_ENTRY)
+    ]
 
 
 def _place(host: Host) -> str:

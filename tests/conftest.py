@@ -56,6 +56,14 @@ def _database_beside_playwright(
         monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
+@pytest.fixture
+def admin_client(admin_user: Any) -> Any:
+    """A browser in which somebody who may everything has just signed in."""
+    from tests import people  # not before Django is set up
+
+    return people.signed_in(admin_user)
+
+
 @pytest.fixture(autouse=True)
 def _language_and_zone() -> Iterator[None]:
     """No test inherits the language or time zone that a request of another one switched on."""

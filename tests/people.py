@@ -47,10 +47,11 @@ def sign_in(client: Client, user: User, *, confirmed: bool = False, ago_s: float
     client.force_login(user)
     session = client.session
     session["noted_at"] = time.time()
+    shown = [{"method": "password", "username": user.username, "at": time.time() - ago_s}]
     if confirmed:
         if not Authenticator.objects.filter(user=user).exists():
             set_up_second_factor(user)
-        shown = {"method": "mfa", "reauthenticated": True, "at": time.time() - ago_s}
-        session[AUTHENTICATION_METHODS_SESSION_KEY] = [shown]
-        session[f"{AUTHENTICATION_METHODS_SESSION_KEY}_user"] = str(user.pk)
+        shown.append({"method": "mfa", "reauthenticated": True, "at": time.time() - ago_s})
+    session[AUTHENTICATION_METHODS_SESSION_KEY] = shown
+    session[f"{AUTHENTICATION_METHODS_SESSION_KEY}_user"] = str(user.pk)
     session.save()

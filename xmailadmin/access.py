@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 FRESH_S = 300  # how long a second factor that was just shown opens what is guarded
+FORM_S = 1800  # how long a form may be filled in whose person had to be known to open it
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 PUBLIC = "public"  # for everybody, signed in or not
@@ -56,6 +57,10 @@ class Rule:
     what is sent to it, and for reading it too with `guard_seeing`. `back` names the page (with
     the same arguments) to return to when that had to be shown first; without it the address
     itself. With `first_factor` whoever has no second factor yet passes without one, to set it up.
+
+    A `confirmed` address needs whoever asks for its form to have just signed in, or confirmed who
+    it is: with the second factor, or with the password of an account that has none. It asks before
+    the form is filled in, so what is sent may come later: nobody loses what was typed.
     """
 
     see: str
@@ -63,6 +68,7 @@ class Rule:
     guarded: bool = False
     guard_seeing: bool = False
     first_factor: bool = False
+    confirmed: bool = False
     back: str = ""
 
     def needs(self, method: str | None) -> str:
@@ -76,6 +82,8 @@ class Rule:
 
 _PUBLIC, _OWN, _SEE = Rule(PUBLIC), Rule(SIGNED_IN), Rule(VIEW)
 _OPERATE, _ADMINISTER = Rule(OPERATE), Rule(ADMINISTER)
+# They choose where private keys go, and with which password: a session left open is not enough.
+_WHERE_KEYS_GO = Rule(OPERATE, confirmed=True)
 _KEY = Rule(DOWNLOAD_KEYS, guarded=True, back="pair_detail")
 _PEOPLE = Rule(ADMINISTER, guarded=True, guard_seeing=True)
 # Or else a password would be enough for a second factor of one's own.
@@ -91,12 +99,12 @@ ACCESS: dict[str, Rule] = {
     # Hosts.
     "host_list": _SEE,
     "host_detail": _SEE,
-    "host_add": _OPERATE,
+    "host_add": _WHERE_KEYS_GO,
     "host_mailroot_check": _OPERATE,
-    "host_import": _OPERATE,
+    "host_import": _WHERE_KEYS_GO,
     "host_import_template": _OPERATE,
-    "host_edit": _OPERATE,
-    "host_reenrol": _OPERATE,
+    "host_edit": _WHERE_KEYS_GO,
+    "host_reenrol": _WHERE_KEYS_GO,
     "host_adopt": _OPERATE,
     "host_reinstall": _OPERATE,
     "host_mend": _OPERATE,
@@ -240,6 +248,11 @@ class AccessMiddleware:
                 _put_on_record(request, "access.unconfirmed")
             back = reverse(rule.back, kwargs=kwargs) if rule.back else request.path
             return ask_second_factor(request, back)
+        within_s = FRESH_S if request.method in SAFE else FORM_S
+        if rule.confirmed and not _is_known(request, within_s):
+            if request.method not in SAFE:
+                _put_on_record(request, "access.unconfirmed")
+            return ask_who(request, request.path)
         return None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -250,11 +263,18 @@ class AccessMiddleware:
         """
         if not isinstance(error, ReauthenticationRequired):
             return None
-        if has_second_factor(request):
-            return ask_second_factor(request, request.path)
-        methods = get_adapter().get_reauthentication_methods(request.user)
-        to = methods[0]["url"] if methods else reverse("account_login")
-        return redirect(f"{to}?{urlencode({'next': request.path})}")
+        return ask_who(request, request.path)
+
+
+def ask_who(request: HttpRequest, back: str) -> HttpResponse:
+    """Leads to where the person shows who it is, by what there is, and then back."""
+    if has_second_factor(request):
+        return ask_second_factor(request, back)
+    methods = get_adapter().get_reauthentication_methods(request.user)
+    to = methods[0]["url"] if methods else reverse("account_login")
+    if request.method not in SAFE:
+        messages.info(request, _("Confirm that it is you, and then do it again."))
+    return redirect(f"{to}?{urlencode({'next': back})}")
 
 
 def ask_second_factor(request: HttpRequest, back: str) -> HttpResponse:
@@ -277,9 +297,25 @@ def has_second_factor(request: HttpRequest) -> bool:
 
 def is_fresh(request: HttpRequest) -> bool:
     """True if the person, in this session, has just shown a second factor that is still theirs."""
+    return has_second_factor(request) and _has_shown(request, ("mfa",), FRESH_S)
+
+
+def _is_known(request: HttpRequest, within_s: float) -> bool:
+    """True if the person signed in or confirmed who it is within so many seconds.
+
+    An account with nothing to confirm by, which signs in by single sign-on only, passes.
+    """
+    if has_second_factor(request):
+        return _has_shown(request, ("mfa",), within_s)
+    if not get_adapter().get_reauthentication_methods(request.user):
+        return True
+    return _has_shown(request, ("password", "socialaccount"), within_s)
+
+
+def _has_shown(request: HttpRequest, methods: tuple[str, ...], within_s: float) -> bool:
     records = get_authentication_records(request, request.user)
-    shown = [record["at"] for record in records if record.get("method") == "mfa"]
-    return has_second_factor(request) and bool(shown) and 0 <= time.time() - shown[-1] < FRESH_S
+    shown = [record["at"] for record in records if record.get("method") in methods]
+    return bool(shown) and 0 <= time.time() - shown[-1] < within_s
 
 
 def _is_confirmed(request: HttpRequest, rule: Rule) -> bool:

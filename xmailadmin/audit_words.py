@@ -46,7 +46,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     # What was refused, and the audit itself.
     "portal.move": _("Portal moved to PostgreSQL"),
     "access.denied": _("Refused: no permission"),
-    "access.unconfirmed": _("Refused: second factor not shown"),
+    "access.unconfirmed": _("Refused: not confirmed who it is"),
     "access.forged": _("Refused: not sent by a page of the portal"),
     "audit.export": _("Audit exported"),
     "audit.verify": _("Audit verified"),
@@ -75,6 +75,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     "pair.failed": _("Pair could not be made"),
     "pair.adopt": _("Pair found on a host and kept"),
     "pair.memo": _("Memo of a pair changed"),
+    "pair.send": _("Private key sent to hosts"),
     "pair.key": _("Private key downloaded"),
     "pair.zip": _("Private key and certificate downloaded"),
     # Deployments.
@@ -124,6 +125,7 @@ DETAILS: dict[str, str | StrPromise] = {
     "host": _("host"),
     "hosts": _("hosts"),
     "pair": _("pair"),
+    "deployment": _("deployment"),
     "common_name": _("common name"),
     "sha256": _("fingerprint"),
     "mailroot": _("MailRoot"),

@@ -17,7 +17,7 @@ GROUPS = [
     ("signin,signout,second_factor,password,single_sign_on,sessions", _("Signing in")),
     ("person,user", _("People")),
     ("access,signin.failed,second_factor.failed,signin.blocked,signin.refused", _("Refusals")),
-    ("pair.key,pair.zip", _("Private keys")),
+    ("pair.key,pair.zip,pair.send", _("Private keys")),
     ("host", _("Hosts")),
     ("pair", _("Pairs")),
     ("deployment", _("Deployments")),
