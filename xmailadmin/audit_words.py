@@ -24,6 +24,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     "second_factor.failed": _("Wrong code"),
     "signin.blocked": _("Sign-in blocked after wrong attempts"),
     "signin.refused": _("Sign-in refused: the account is switched off"),
+    "signin.outdated": _("Sign-in refused: the password was changed meanwhile"),
     "signin.confirmed": _("Confirmed who it is"),
     "signout": _("Signed out"),
     "password.changed": _("Password changed"),

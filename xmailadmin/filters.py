@@ -16,7 +16,10 @@ from xmailadmin.searching import MOST_LETTERS, SearchFilter, every_word
 GROUPS = [
     ("signin,signout,second_factor,password,single_sign_on,sessions", _("Signing in")),
     ("person,user", _("People")),
-    ("access,signin.failed,second_factor.failed,signin.blocked,signin.refused", _("Refusals")),
+    (
+        "access,signin.failed,second_factor.failed,signin.blocked,signin.refused,signin.outdated",
+        _("Refusals"),
+    ),
     ("pair.key,pair.zip,pair.send", _("Private keys")),
     ("host", _("Hosts")),
     ("pair", _("Pairs")),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+from allauth.account.forms import ChangePasswordForm as AllauthChangePasswordForm
 from django import forms
 from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from xmailadmin import limits
 from xmailadmin.models import User
 from xmailadmin.roles import ROLES
 
-__all__ = ["InviteForm", "PasswordForm", "RolesForm"]
+__all__ = ["ChangePasswordForm", "InviteForm", "PasswordForm", "RolesForm"]
 
 
 class RolesForm(forms.Form):
@@ -68,6 +70,22 @@ class InviteForm(RolesForm):
         if email and User.objects.filter(email__iexact=email).exists():
             raise ValidationError(_("There is already an account with this e-mail address."))
         return email
+
+
+class ChangePasswordForm(AllauthChangePasswordForm):  # type: ignore[misc]
+    """A new password for the old one, whose guesses count like those of signing in."""
+
+    def clean_oldpassword(self) -> str:
+        from allauth.core import context
+
+        counted = limits.begin(context.request, self.user.get_username())
+        try:
+            password: str = super().clean_oldpassword()
+        except ValidationError:
+            limits.failed(context.request, self.user.get_username())
+            raise
+        limits.passed(counted)
+        return password
 
 
 class PasswordForm(SetPasswordForm):  # type: ignore[type-arg]

@@ -178,6 +178,18 @@ def test_a_password_alone_does_not_sign_in() -> None:
     assert AuditEntry.objects.get(action="signin").detail == {"by": ["password", "mfa"]}
 
 
+def test_a_new_password_ends_sign_ins_that_wait_for_the_second_factor(protected: User) -> None:
+    waiting = Client()
+    try_to_sign_in(waiting, people.PASSWORD)
+    protected.set_password("another-horse-battery-staple")
+    protected.save()
+    response = second_step(waiting, people.code())
+    assert response.headers["Location"] == LOGIN
+    assert waiting.get("/").status_code == 302
+    assert AuditEntry.objects.filter(action="signin.outdated", object_id=str(protected.pk)).exists()
+    assert "was changed meanwhile" in waiting.get(LOGIN).content.decode()
+
+
 @pytest.mark.usefixtures("protected")
 def test_a_code_works_once() -> None:
     code = people.code()
@@ -327,6 +339,20 @@ def test_the_password_is_changed_only_with_the_old_one(hanako: User) -> None:
     hanako.refresh_from_db()
     assert hanako.check_password("another-long-password")
     assert AuditEntry.objects.filter(action="password.changed", actor=hanako).exists()
+
+
+def test_guesses_of_the_old_password_are_counted_and_recorded(hanako: User) -> None:
+    client = people.signed_in(hanako)
+    address = reverse("account_change_password")
+    new = {"password1": "another-long-password", "password2": "another-long-password"}
+    for number in range(limits.FAILURES):
+        page = client.post(address, {"oldpassword": f"guess{number}", **new})
+        assert not blocked(page)
+    tried = AuditEntry.objects.filter(action="signin.failed", object_id=str(hanako.pk))
+    assert tried.count() == limits.FAILURES
+    assert blocked(client.post(address, {"oldpassword": people.PASSWORD, **new}))
+    hanako.refresh_from_db()
+    assert hanako.check_password(people.PASSWORD)
 
 
 def test_whoever_has_no_password_sets_one_only_with_a_second_factor(hanako: User) -> None:
