@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Container
 from dataclasses import dataclass
 from typing import Self
 
-from hosts.messages import Message, Param
+from hosts.messages import Message, Param, system_reason
 
 CLEAR_PORT, TLS_PORT = 6017, 6018
 TIMEOUT_S = 10.0
@@ -105,8 +105,8 @@ class Session:
             except ConnectionRefusedError:
                 raise CtrlError("ctrl.nobody_listens", where) from None
             except OSError as error:
-                reason = error.strerror or str(error)
-                raise CtrlError("ctrl.unreachable", {**where, "reason": reason}) from None
+                params = {**where, "reason": system_reason(error)}
+                raise CtrlError("ctrl.unreachable", params) from None
             if tls_at_once:
                 await session._handshake()
             await session._greeting()
