@@ -31,7 +31,9 @@ SECRET_TEXT = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), rf"\1{MASK}"),  # the password in an address
     (re.compile(r"(otpauth:[^\s'\"]*secret=)[A-Z2-7]+"), rf"\1{MASK}"),
     (re.compile(r"(Bearer |Basic )[\w.~+/=-]+"), rf"\1{MASK}"),
-    (re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?=[/\s?]|$)"), MASK),  # a link that is itself the key
+    # A link that is itself the key, whatever clings to it, and what looks like one elsewhere.
+    (re.compile(r"(/account/link/|/r/)[^\s?'\"]+"), rf"\1{MASK}"),
+    (re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?![A-Za-z0-9_-])"), MASK),
 )
 
 

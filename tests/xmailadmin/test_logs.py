@@ -58,6 +58,13 @@ def test_a_line_says_to_which_request_it_belongs(
         ("postgres://xmailadmin:hunter2@db:5432/x refused", "hunter2"),
         ("Authorization: Bearer abc.def-1", "abc.def-1"),
         ("GET /r/AbCdEfGhIjKlMnOpQrStUvWxYz/server.cert", "AbCdEfGhIjKl"),
+        ("GET /r/AbCdEfGhIjKlMnOpQrStUvWxYz.pem", "AbCdEfGhIjKl"),
+        ("GET /r/AbCdEfGh", "AbCdEfGh"),
+        ("GET /account/link/AbCdEfGhIjKlMnOpQrStUvWxYz)/", "AbCdEfGhIjKl"),
+        ("GET /account/link/AbCdEfGhIjKlMnOpQrStUvWxYz%E3%80%82/", "AbCdEfGhIjKl"),
+        ("GET /account/link/<AbCdEfGhIjKlMnOpQrStUvWxYz>", "AbCdEfGhIjKl"),
+        ("GET /ja/account/link/AbCdEfGh.IjKl/", "IjKl"),
+        ("GET /elsewhere/AbCdEfGhIjKlMnOpQrStUvWxYz)", "AbCdEfGhIjKl"),
     ],
 )
 def test_what_looks_like_a_secret_is_masked(
