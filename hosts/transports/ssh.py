@@ -18,6 +18,7 @@ from hosts.transports.base import (
     normal_fingerprint,
     openssh_fingerprint,
 )
+from hosts.transports.ssh_key import check_cost
 
 PORT = 22
 CONNECT_TIMEOUT_S = 10.0
@@ -191,6 +192,7 @@ async def _located(address: str, locate: Locate, *, behind_jump: bool) -> str:
 async def _client_keys(credential: Credential) -> list[asyncssh.SSHKey]:
     if not credential.private_key:
         return []
+    check_cost(credential.private_key)
     try:  # in a thread, since a passphrase is made slow to try on purpose
         key = await asyncio.to_thread(
             asyncssh.import_private_key, credential.private_key, credential.passphrase or None

@@ -101,6 +101,11 @@ TEXTS: dict[str, Promise] = {
         "The private key for logging in cannot be opened: its passphrase is missing or wrong, or "
         "it is not a private key. Enter key and passphrase again."
     ),
+    "ssh.slow_private_key": _(
+        "Opening this private key would take %(rounds)s rounds; the portal does %(most)s at most. "
+        "Make its passphrase anew with fewer (“ssh-keygen -p -a 100 -f FILE”) and enter the key "
+        "again, or use a key for the portal alone."
+    ),
     "ssh.bad_jump": _(
         "%(jump)s is no jump host. Write user@host, or user@host:port followed by a space and the "
         "fingerprint of its host key."

@@ -1,0 +1,95 @@
+"""How long it takes to open a private SSH key, known before it is tried.
+
+A passphrase is made slow to try on purpose, and the key itself says how slow: up to years of work
+that nothing could stop once it has begun.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterator
+
+from asyncssh.asn1 import ASN1DecodeError, der_decode
+
+from hosts.messages import Message
+from hosts.transports.base import TransportError
+
+#: Rounds of bcrypt; ssh-keygen takes 16 or 24 unless told (-a), careful people 256. Some 7 ms each.
+MOST_ROUNDS = 512
+#: Iterations of PBKDF2 (PKCS#8); OpenSSL takes 2,048 unless told. A second for a million.
+MOST_ITERATIONS = 1_000_000
+
+_BEGIN, _PRIVATE_KEY, _END = "-----BEGIN ", " PRIVATE KEY-----", "-----END "
+_OPENSSH = b"openssh-key-v1\x00"
+
+
+def check_cost(text: str) -> None:
+    """Does nothing if the key can be opened within seconds; raises TransportError otherwise."""
+    kind, body = _first_block(text)
+    if kind not in {"OPENSSH", "ENCRYPTED"}:
+        if text.lstrip().startswith("0"):  # bare DER, which no text field can hold
+            raise _unreadable()
+        return
+    try:
+        data = binascii.a2b_base64(body)
+        cost, most = (
+            (_rounds(data), MOST_ROUNDS)
+            if kind == "OPENSSH"
+            else (_iterations(data), MOST_ITERATIONS)
+        )
+    except (ValueError, IndexError, ASN1DecodeError):
+        raise _unreadable() from None
+    if cost > most:
+        params = {"rounds": cost, "most": most}
+        raise TransportError(Message("ssh.slow_private_key", params), permanent=True)
+
+
+def _unreadable() -> TransportError:
+    return TransportError(Message("ssh.bad_private_key"), permanent=True)
+
+
+def _first_block(text: str) -> tuple[str, str]:
+    """The kind and the lines of the first private key in the text; "" without one."""
+    kind, lines = "", []
+    for line in map(str.rstrip, text.split("\n")):
+        if not kind and line.startswith(_BEGIN) and line.endswith(_PRIVATE_KEY):
+            kind = line[len(_BEGIN) : -len(_PRIVATE_KEY)].strip() or "PLAIN"
+        elif kind and line.startswith(_END):
+            break
+        elif kind:
+            lines.append(line)
+    return kind, "\n".join(lines)
+
+
+def _rounds(data: bytes) -> int:
+    """The rounds that an OpenSSH key names; 0 if it is not encrypted."""
+    if not data.startswith(_OPENSSH):
+        raise ValueError
+    cipher, rest = _string(data[len(_OPENSSH) :])
+    _kdf, rest = _string(rest)
+    options, _ = _string(rest)
+    if cipher == b"none":
+        return 0
+    _salt, rest = _string(options)
+    return int.from_bytes(rest[:4], "big")
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(data[:4], "big")
+    if len(data) < end:
+        raise ValueError
+    return data[4:end], data[end:]
+
+
+def _iterations(data: bytes) -> int:
+    """The largest number among the parameters of an encrypted PKCS#8 key."""
+    decoded = der_decode(data)
+    return max(_numbers(decoded[0]), default=0) if isinstance(decoded, tuple) else 0
+
+
+def _numbers(value: object) -> Iterator[int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _numbers(each)
