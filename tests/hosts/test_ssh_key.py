@@ -43,7 +43,7 @@ async def opened(text: str) -> str:
 
 
 async def test_keys_as_people_make_them_are_opened() -> None:
-    assert await opened(openssh(256)) == ""
+    assert await opened(openssh(128)) == ""
     for kind in ("openssh", "pkcs8-pem", "pkcs1-pem"):
         key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
         assert await opened(key.export_private_key(kind, PASSPHRASE).decode()) == "", kind
