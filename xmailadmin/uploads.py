@@ -1,12 +1,20 @@
-"""Refuses what is too large before it is read: Django would keep a whole body on disk first."""
+"""Refuses what cannot be read before it is: too large, or in another encoding than UTF-8.
+
+Django would keep a whole body on disk first; and an encoding that it cannot use, it would meet
+again while it makes the page that says so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from django.utils.http import parse_header_parameters
+
 __all__ = ["MOST", "Bounded"]
 
+UTF8 = ("utf-8", "utf8")
+TOO_LARGE = b"This request is too large.\n"
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
 
 Scope = dict[str, Any]
@@ -21,7 +29,8 @@ class _TooLargeError(Exception):
 
 
 class Bounded:
-    """An ASGI application that answers 413 to bodies over MOST, and passes on all others."""
+    """An ASGI application that answers 413 to bodies over MOST, 415 to those that are not UTF-8,
+    and passes on all others."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -45,14 +54,17 @@ class Bounded:
             answered = True
             await send(message)
 
+        if not _is_utf8(scope):
+            await _refuse(send, 415, b"This portal reads UTF-8 only.\n")
+            return
         if _announced(scope) > MOST:
-            await _refuse(send)
+            await _refuse(send, 413, TOO_LARGE)
             return
         try:
             await self._app(scope, counted, noted)
         except _TooLargeError:
             if not answered:
-                await _refuse(send)
+                await _refuse(send, 413, TOO_LARGE)
 
 
 def _announced(scope: Scope) -> int:
@@ -60,12 +72,20 @@ def _announced(scope: Scope) -> int:
     return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
 
 
-async def _refuse(send: Send) -> None:
-    body = b"This request is too large.\n"
+def _is_utf8(scope: Scope) -> bool:
+    told = b",".join(value for name, value in scope["headers"] if name == b"content-type")
+    try:
+        _, params = parse_header_parameters(told.decode("latin-1"))
+    except ValueError:
+        return False
+    return str(params.get("charset", "utf-8")).lower() in UTF8
+
+
+async def _refuse(send: Send, status: int, body: bytes) -> None:
     await send(
         {
             "type": "http.response.start",
-            "status": 413,
+            "status": status,
             "headers": [
                 (b"content-type", b"text/plain; charset=utf-8"),
                 (b"content-length", str(len(body)).encode()),

@@ -100,7 +100,9 @@ def test_a_forged_address_does_not_get_around_the_limits(settings: Any) -> None:
 # --- Sizes ------------------------------------------------------------------------------------
 
 
-async def answer(body: bytes, *, announced: int | None = None, chunk: int = 65536) -> list[Any]:
+async def answer(
+    body: bytes, *, announced: int | None = None, kind: str = "", chunk: int = 65536
+) -> list[Any]:
     """What the bounded application sends for this body."""
     reads: list[int] = []
 
@@ -127,6 +129,8 @@ async def answer(body: bytes, *, announced: int | None = None, chunk: int = 6553
         sent.append(message)
 
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
+    if kind:
+        headers.append((b"content-type", kind.encode()))
     await Bounded(app)({"type": "http", "headers": headers}, receive, send)
     return [sent[0]["status"], sent[1]["body"], len(waiting)]
 
@@ -146,6 +150,29 @@ def test_what_sends_too_much_unannounced_is_cut_off() -> None:
     status, _, unread = asyncio.run(answer(b"x" * (4 * MOST)))
     assert status == 413
     assert unread > 40  # of 64 parts
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "utf-16", "utf-32", "utf-7", "idna", "punycode", "hex", "rot13", "unicode_escape", "zlib",
+        "raw_unicode_escape", "undefined", "base64", "cp037", "utf-8-sig", '"UTF8 "', "x",
+        "iso-2022-jp", "utf-8; charset=utf-7",
+    ],
+)  # fmt: skip
+def test_what_is_not_utf8_is_refused_unread(charset: str) -> None:
+    for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=b"):
+        told = f"{kind}; charset={charset}"
+        status, body, unread = asyncio.run(answer(b"login=x", kind=told))
+        assert (status, unread) == (415, 1)
+        assert b"UTF-8" in body
+    assert asyncio.run(answer(b"x", kind="text/plain; name*=nothing''x"))[0] == 415
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"', "; charset=utf8"])
+def test_utf8_passes_however_it_is_written(charset: str) -> None:
+    told = f"application/x-www-form-urlencoded{charset}"
+    assert asyncio.run(answer(b"login=x", kind=told))[0] == 200
 
 
 @pytest.mark.django_db
