@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+import logging
+import re
 from collections.abc import Callable
 
 from django.conf import settings
@@ -11,6 +14,8 @@ from django.http.response import HttpResponseBase
 
 __all__ = ["TrustedProxiesMiddleware", "client_address"]
 
+logger = logging.getLogger(__name__)
+WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::\d+)?|(?P<four>[\d.]+):\d+")
 FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -33,7 +38,9 @@ class TrustedProxiesMiddleware:
         peer = request.META.get("REMOTE_ADDR", "")
         if _trusted(peer):
             forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-            request.META["REMOTE_ADDR"] = client_address(peer, forwarded)
+            request.META["REMOTE_ADDR"] = client = client_address(peer, forwarded)
+            if forwarded and client == peer:
+                _tell_once(peer)
         else:
             for name in FORWARDED:
                 request.META.pop(name, None)
@@ -46,11 +53,24 @@ def client_address(peer: str, forwarded_for: str) -> str:
     Each proxy appends the address it was reached from; what stands before that, anybody can write.
     """
     address = peer
-    for claimed in reversed(forwarded_for.split(",")):
-        if not _trusted(address) or not _is_address(claimed.strip()):
+    for claimed in map(_without_port, reversed(forwarded_for.split(","))):
+        if not _trusted(address) or not _is_address(claimed):
             break
-        address = claimed.strip()
+        address = claimed
     return address
+
+
+def _without_port(claimed: str) -> str:
+    """Returns the address of "192.0.2.1:4433" and "[2001:db8::1]:4433", as some proxies write it."""
+    found = WITH_PORT.fullmatch(claimed.strip())
+    return (found["six"] or found["four"]) if found else claimed.strip()
+
+
+@functools.cache
+def _tell_once(peer: str) -> None:
+    logger.warning(
+        "The proxy %s names no client in X-Forwarded-For, so everybody seems to be the proxy", peer
+    )
 
 
 def _trusted(raw: str) -> bool:

@@ -49,6 +49,12 @@ def networks(*texts: str) -> tuple[Any, ...]:
         ("127.0.0.1", "unknown", "127.0.0.1"),
         ("127.0.0.1", "1.2.3.4, <script>", "127.0.0.1"),
         ("::1", "2001:db8::7", "2001:db8::7"),
+        ("127.0.0.1", "198.51.100.7:4433", "198.51.100.7"),
+        ("127.0.0.1", "1.2.3.4:1, 198.51.100.7:4433, 10.0.0.9:80", "198.51.100.7"),
+        ("127.0.0.1", "[2001:db8::7]:4433", "2001:db8::7"),
+        ("127.0.0.1", "[2001:db8::7]", "2001:db8::7"),
+        ("127.0.0.1", "198.51.100.7:", "127.0.0.1"),
+        ("127.0.0.1", "[198.51.100.7:1]", "127.0.0.1"),
         ("::ffff:127.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("", "198.51.100.7", ""),
     ],
@@ -81,6 +87,16 @@ def test_what_a_stranger_claims_is_dropped(rf: RequestFactory, settings: Any) ->
     trusted = seen_by_the_portal(rf, "127.0.0.1")
     assert trusted["REMOTE_ADDR"] == "198.51.100.7"
     assert trusted["HTTP_X_FORWARDED_PROTO"] == "https"
+
+
+def test_a_proxy_that_names_nobody_is_told_once(
+    rf: RequestFactory, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TRUSTED_PROXIES = networks("192.0.2.9")
+    for _ in range(3):
+        request = rf.get("/", REMOTE_ADDR="192.0.2.9", HTTP_X_FORWARDED_FOR="unknown")
+        TrustedProxiesMiddleware(lambda _: HttpResponse())(request)
+    assert caplog.text.count("192.0.2.9 names no client") == 1
 
 
 @pytest.mark.django_db
