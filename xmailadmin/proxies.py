@@ -61,7 +61,7 @@ def client_address(peer: str, forwarded_for: str) -> str:
 
 
 def _without_port(claimed: str) -> str:
-    """Returns the address of "192.0.2.1:4433" and "[2001:db8::1]:4433", as some proxies write it."""
+    """Returns the address of "192.0.2.1:4433" and "[2001:db8::1]:4433", as some proxies write."""
     found = WITH_PORT.fullmatch(claimed.strip())
     return (found["six"] or found["four"]) if found else claimed.strip()
 

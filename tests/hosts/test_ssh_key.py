@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import struct
 import time
+from typing import Any
 
 import asyncssh
 import pytest
@@ -60,7 +61,7 @@ async def test_a_key_that_would_take_too_long_is_refused_at_once(rounds: int) ->
 
 
 async def test_so_is_a_pkcs8_key() -> None:
-    data = asn1.der_decode(KEY.export_private_key("pkcs8-der", PASSPHRASE))
+    data: Any = asn1.der_decode(KEY.export_private_key("pkcs8-der", PASSPHRASE))
     (name, ((kdf, (salt, count, *rest)), cipher)), body = data
     slow = asn1.der_encode(((name, ((kdf, (salt, 2_000 * MOST_ITERATIONS, *rest)), cipher)), body))
     text = binascii.b2a_base64(slow).decode()
