@@ -52,7 +52,15 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 # Not with a certificate of our own: where nobody knows it any more, HSTS would lock people out.
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS and not TLS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS and not TLS
+# For this name alone unless asked for: names below a mail domain need not all speak HTTPS, and a
+# browser that has remembered otherwise cannot be told so.
+_hsts = env.str("XMAILADMIN_HSTS", default="")
+if _hsts not in {"", "subdomains", "preload"}:
+    raise home.HomeError(f"XMAILADMIN_HSTS must be subdomains or preload, not {_hsts}.")
+SECURE_HSTS_INCLUDE_SUBDOMAINS = bool(SECURE_HSTS_SECONDS and _hsts)
+SECURE_HSTS_PRELOAD = bool(SECURE_HSTS_SECONDS and _hsts == "preload")
+# Django's check would have these two for every site.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_COOKIE_HTTPONLY = True
