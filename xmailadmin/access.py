@@ -26,7 +26,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views.defaults import permission_denied
 
-from xmailadmin import audit
+from xmailadmin import limits
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, VIEW
 
 __all__ = [
@@ -331,4 +331,4 @@ def safe_next(request: HttpRequest, raw: str) -> str:
 
 
 def _put_on_record(request: HttpRequest, what: str) -> None:
-    audit.record(request, what, method=request.method or "", path=request.path[:200])
+    limits.record_few(request, what, method=request.method or "", path=request.path[:200])

@@ -35,6 +35,7 @@ __all__ = [
     "failed",
     "network_of",
     "passed",
+    "record_few",
     "record_once",
     "remember_device",
 ]
@@ -42,6 +43,8 @@ __all__ = [
 FAILURES = 5  # of one account from one address, or in one known browser, within WINDOW
 FAILURES_OF_ADDRESS = 20  # whatever the account, within WINDOW
 FAILURES_OF_ACCOUNT = 50  # from unknown addresses all over, within LONG_WINDOW
+REFUSALS_A_MINUTE = 20  # of one kind and one person, on record
+MINUTE = timedelta(minutes=1)
 WINDOW = timedelta(minutes=5)
 LONG_WINDOW = timedelta(hours=1)
 LATELY = timedelta(days=30)
@@ -84,6 +87,15 @@ def record_once(request: HttpRequest, action: str, user: User | None = None) -> 
     """Puts on record what anybody could do endlessly: once an address within WINDOW."""
     if not _recent(request, action).exists():
         audit.record(request, action, user)
+
+
+def record_few(request: HttpRequest, action: str, **detail: str) -> None:
+    """Puts on record what a person is refused: a few times a minute, lest it fill the audit."""
+    lately = AuditEntry.objects.filter(
+        action=action, actor_id=request.user.pk, at__gt=timezone.now() - MINUTE
+    )
+    if lately.count() < REFUSALS_A_MINUTE:
+        audit.record(request, action, **detail)
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, user: User) -> None:

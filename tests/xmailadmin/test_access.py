@@ -15,6 +15,7 @@ from django.urls import reverse
 from tests import people
 from tests.tally import Tally
 from tests.xmailadmin.routes import Route, World, furnish, routes
+from xmailadmin import limits
 from xmailadmin.access import ACCESS, PUBLIC, SIGNED_IN
 from xmailadmin.models import AuditEntry, User
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, ROLES, VIEW
@@ -173,6 +174,14 @@ def test_a_refusal_is_put_on_record() -> None:
     assert b"You may not do this" in response.content
     entry = AuditEntry.objects.get(action="access.denied")
     assert (entry.actor, entry.detail) == (user, {"method": "POST", "path": reverse("host_add")})
+
+
+def test_refusals_do_not_fill_the_audit() -> None:
+    taro = people.signed_in(people.person("viewer", username="taro"))
+    for client in (people.signed_in(people.person("viewer")), taro):
+        for _ in range(limits.REFUSALS_A_MINUTE + 5):
+            assert client.get(reverse("audit_list")).status_code == 403
+    assert AuditEntry.objects.filter(action="access.denied").count() == 2 * limits.REFUSALS_A_MINUTE
 
 
 def test_an_address_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
