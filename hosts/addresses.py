@@ -63,15 +63,20 @@ def embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | Non
         return address.teredo[1]
     if address.is_loopback or address.is_unspecified:
         return None
-    if any(address in network for network in _EMBEDDING):
+    if any(address in network for network in _EMBEDDING) or _is_isatap(address):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return None
+
+
+def _is_isatap(address: ipaddress.IPv6Address) -> bool:
+    """Whether the interface part says that an IPv4 address follows (RFC 5214)."""
+    return int(address) >> 32 & 0xFFFFFFFF in {0x00005EFE, 0x02005EFE}
 
 
 def is_denied(address: IPAddress) -> bool:
     """Whether no host may have this address."""
     if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id:
+        if address.scope_id or address.is_site_local:
             return True
         inner = embedded_ipv4(address)
         if inner is not None and is_denied(inner):
