@@ -27,6 +27,7 @@ from hosts.transports import (
     open_transport,
     openssh_fingerprint,
 )
+from hosts.transports.ssh import parse_jump
 
 __all__ = ["Inspection", "inspect", "shown_identity"]
 
@@ -103,7 +104,7 @@ async def _is_confirmed(transport: Transport, result: Inspection) -> bool:
         return True
     result.found.append(
         Message(
-            "registration.reached",
+            _how_reached(target),
             {"address": target.address, "milliseconds": _ms_since(started)},
         )
     )
@@ -114,6 +115,13 @@ async def _is_confirmed(transport: Transport, result: Inspection) -> bool:
         result.problem = Message("registration.confirm_sftp", {"fingerprint": fingerprint})
     result.unconfirmed = True
     return False
+
+
+def _how_reached(target: Target) -> str:
+    if target.transport != "sftp" or not target.jump:
+        return "registration.reached"
+    known = parse_jump(target.jump).fingerprint
+    return "registration.reached_by_jump" if known else "registration.reached_by_unknown_jump"
 
 
 def _say_who(transport: Transport, result: Inspection, milliseconds: int) -> None:

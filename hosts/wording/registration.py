@@ -21,6 +21,16 @@ TEXTS: dict[str, Promise] = {
     "registration.reached": _(
         "%(address)s answers (%(milliseconds)s ms). Nothing secret was sent there yet."
     ),
+    "registration.reached_by_jump": _(
+        "%(address)s answers (%(milliseconds)s ms) through the jump host, where the portal has "
+        "logged in. Nothing secret was sent to %(address)s yet."
+    ),
+    "registration.reached_by_unknown_jump": _(
+        "%(address)s answers (%(milliseconds)s ms). The portal has logged in with the SSH key on "
+        "the jump host without knowing whether it is the right one: add the fingerprint of its "
+        "host key, user@host:port SHA256:…, unless nobody can be in between. Nothing secret was "
+        "sent to %(address)s yet."
+    ),
     "registration.confirm_sftp": _(
         "The server shows the host key %(fingerprint)s. Compare it with the one on the server "
         "(run there: ssh-keygen -lf on the files /etc/ssh/ssh_host_*_key.pub) and confirm it. "

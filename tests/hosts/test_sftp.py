@@ -13,6 +13,7 @@ import asyncssh
 import pytest
 
 from hosts.install import Order, PairFiles, install
+from hosts.registration import _how_reached, inspect
 from hosts.transports import Credential, File, Target, TransportError, open_transport, ssh
 from hosts.transports.base import openssh_fingerprint
 from tests.doubles.mailroot import make_mailroot
@@ -170,6 +171,17 @@ async def test_no_password_to_a_jump_host_that_is_not_pinned(mailroot: Path) -> 
         target = small_target(server, mailroot, jump=f"me@127.0.0.1:{jump.port} {stranger}")
         assert (await refusal(target)).message.code == "ssh.wrong_host_key"
         assert jump.offered == server.offered == []
+
+
+async def test_the_page_says_what_was_done_at_a_jump_host(mailroot: Path) -> None:
+    async with small_ssh() as jump, small_ssh() as server:
+        via = f"me@127.0.0.1:{jump.port} {openssh_fingerprint(jump.fingerprint)}"
+        target = replace(small_target(server, mailroot, jump=via), trust_fingerprint="")
+        found = await inspect(target)
+        assert [message.code for message in found.found] == ["registration.reached_by_jump"]
+        assert found.unconfirmed
+    assert _how_reached(replace(target, jump="me@host")) == "registration.reached_by_unknown_jump"
+    assert _how_reached(replace(target, jump="")) == "registration.reached"
 
 
 @pytest.mark.parametrize("jump", ["host", "@host", "me@host:x", "me@host:70000", "a b@c d e"])
