@@ -95,7 +95,7 @@ def record_few(request: HttpRequest, action: str, **detail: str) -> None:
         action=action, actor_id=request.user.pk, at__gt=timezone.now() - MINUTE
     )
     if lately.count() < REFUSALS_A_MINUTE:
-        audit.record(request, action, **detail)
+        audit.record(request, action, None, **detail)
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, user: User) -> None:
