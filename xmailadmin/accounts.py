@@ -47,6 +47,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         user: User | None = super().authenticate(request, **credentials)
         if user is not None:
             limits.passed(counted)
+        else:
+            limits.missed(counted)
         return user
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:

@@ -83,6 +83,7 @@ class ChangePasswordForm(AllauthChangePasswordForm):  # type: ignore[misc]
             password: str = super().clean_oldpassword()
         except ValidationError:
             limits.failed(context.request, self.user.get_username())
+            limits.missed(counted)
             raise
         limits.passed(counted)
         return password

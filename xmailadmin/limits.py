@@ -7,13 +7,16 @@ addresses from which the person has signed in lately. Every limit ends by itself
 
 The audit knows a failure only when it is over. So each try also takes one of a few numbered places
 in the cache before its password is looked at, and gives it back only when it was right: however
-many come at once, no more are looked at than may fail.
+many come at once, no more are looked at than may fail. Who finds no place waits a moment while
+one of those tries is still under way, for it may be right.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import secrets
+import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 from allauth.account.adapter import get_adapter
@@ -33,6 +36,7 @@ __all__ = [
     "FAILURES",
     "begin",
     "failed",
+    "missed",
     "network_of",
     "passed",
     "record_few",
@@ -45,10 +49,13 @@ FAILURES_OF_ADDRESS = 20  # whatever the account, within WINDOW
 FAILURES_OF_ACCOUNT = 50  # from unknown addresses all over, within LONG_WINDOW
 REFUSALS_A_MINUTE = 20  # of one kind and one person, on record
 MINUTE = timedelta(minutes=1)
+WAIT_S = 2.0  # for a place that another try may give back
+TRYING, MISSED = "trying", "missed"
 WINDOW = timedelta(minutes=5)
 LONG_WINDOW = timedelta(hours=1)
 LATELY = timedelta(days=30)
 
+PLACE = "xmailadmin.try"  # in the cache, followed by how long it is kept
 COOKIE = "device"
 COOKIE_AGE_S = 365 * 24 * 3600
 SALT = "xmailadmin.device"
@@ -63,7 +70,7 @@ def begin(request: HttpRequest, username: str) -> list[str]:
     user = _user(username)
     device = _device(request, user)
     if not _blocked(request, username, user, device) and (
-        taken := _take(_counts(request, username, device))
+        taken := _take(_counts(request, username, user, device))
     ):
         return taken
     record_once(request, "signin.blocked", user)
@@ -73,6 +80,13 @@ def begin(request: HttpRequest, username: str) -> list[str]:
 def passed(taken: list[str]) -> None:
     """Takes back the count of a try that was right."""
     cache.delete_many(taken)
+
+
+def missed(taken: list[str]) -> None:
+    """Lets the count of a try that was wrong stand, and nobody wait for it."""
+    for place in taken:
+        length_s = int(place.removeprefix(f"{PLACE}:").partition(":")[0])
+        cache.set(place, MISSED, length_s)
 
 
 def failed(request: HttpRequest, username: str, *, second_factor: bool = False) -> None:
@@ -126,24 +140,50 @@ def _blocked(request: HttpRequest, username: str, user: User | None, device: str
     return len(strange) >= FAILURES_OF_ADDRESS or _under_attack(request, user)
 
 
-def _counts(request: HttpRequest, username: str, device: str) -> dict[str, int]:
-    """Returns what a try counts for, and how many of each may be under way or have failed."""
+@dataclass(frozen=True)
+class _Count:
+    """What a try counts for, and how many may be under way or have failed within how long."""
+
+    name: str
+    limit: int
+    window: timedelta = WINDOW
+
+    def places(self) -> list[str]:
+        length = round(self.window.total_seconds())
+        return [f"{PLACE}:{length}:{self.name}:{number}" for number in range(self.limit)]
+
+
+def _counts(request: HttpRequest, username: str, user: User | None, device: str) -> list[_Count]:
     tag = _tag(username)
     if device:
-        return {f"{tag}:{device}": FAILURES}
+        return [_Count(f"{tag}:{device}", FAILURES)]
     network = network_of(audit.address_of(request))
-    return {f"{tag}:{network}": FAILURES, f"{network}": FAILURES_OF_ADDRESS}
+    counts = [_Count(f"{tag}:{network}", FAILURES), _Count(f"{network}", FAILURES_OF_ADDRESS)]
+    if not _is_known_here(request, user):
+        counts.append(_Count(tag, FAILURES_OF_ACCOUNT, LONG_WINDOW))
+    return counts
 
 
-def _take(counts: dict[str, int]) -> list[str]:
+def _take(counts: list[_Count]) -> list[str]:
     """Takes a place of each count; none at all if one of them has none left."""
+    give_up = time.monotonic() + WAIT_S
+    while True:
+        used = [cache.get_many(count.places()) for count in counts]  # clears ended ones away too
+        full = [of for count, of in zip(counts, used, strict=True) if len(of) >= count.limit]
+        if not full and (taken := _one_of_each(counts, used)):
+            return taken
+        if any(TRYING not in of.values() for of in full) or time.monotonic() > give_up:
+            return []
+        time.sleep(0.1)
+
+
+def _one_of_each(counts: list[_Count], used: list[dict[str, str]]) -> list[str]:
     taken: list[str] = []
-    for name, limit in counts.items():
-        places = [f"xmailadmin.try:{name}:{number}" for number in range(limit)]
-        used = cache.get_many(places)  # also clears away those that have ended
-        free = (place for place in places if place not in used)
-        got = next((place for place in free if cache.add(place, 1, WINDOW.total_seconds())), "")
-        if not got:
+    for count, of in zip(counts, used, strict=True):
+        free = (place for place in count.places() if place not in of)
+        kept_s = count.window.total_seconds()
+        got = next((place for place in free if cache.add(place, TRYING, kept_s)), "")
+        if not got:  # others were quicker
             cache.delete_many(taken)
             return []
         taken.append(got)
@@ -153,16 +193,20 @@ def _take(counts: dict[str, int]) -> list[str]:
 def _under_attack(request: HttpRequest, user: User | None) -> bool:
     if user is None:
         return False
-    now = timezone.now()
     tries = AuditEntry.objects.filter(
-        action__in=ACTIONS, at__gt=now - LONG_WINDOW, **_about(user)
+        action__in=ACTIONS, at__gt=timezone.now() - LONG_WINDOW, **_about(user)
     ).values_list("detail", flat=True)
-    if len([detail for detail in tries if not detail.get("device")]) < FAILURES_OF_ACCOUNT:
-        return False
-    seen = AuditEntry.objects.filter(action="signin", at__gt=now - LATELY, **_about(user))
+    strange = [detail for detail in tries if not detail.get("device")]
+    return len(strange) >= FAILURES_OF_ACCOUNT and not _is_known_here(request, user)
+
+
+def _is_known_here(request: HttpRequest, user: User | None) -> bool:
+    """True if the person has signed in lately from where this comes from."""
+    since = timezone.now() - LATELY
+    seen = AuditEntry.objects.filter(action="signin", at__gt=since, **_about(user))
     here = network_of(audit.address_of(request))
     known = seen.order_by().values_list("address", flat=True).distinct()
-    return here not in {network_of(address) for address in known}
+    return here in {network_of(address) for address in known}
 
 
 def _recent(request: HttpRequest, *actions: str) -> QuerySet[AuditEntry]:

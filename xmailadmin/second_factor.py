@@ -102,6 +102,7 @@ class _LimitedCode:
                 raise get_adapter().validation_error("incorrect_code")
         except ValidationError:
             limits.failed(context.request, self.user.get_username(), second_factor=True)
+            limits.missed(counted)
             raise
         limits.passed(counted)
         return code

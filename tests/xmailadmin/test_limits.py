@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from tests import people
-from xmailadmin import limits
+from xmailadmin import audit, limits
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +29,11 @@ def asking(address: str = "192.0.2.1") -> HttpRequest:
 
 def sign_in(client: Client, password: str, name: str = "hanako") -> Any:
     return client.post(LOGIN, {"login": name, "password": password})
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAIT_S", 0.01)
 
 
 def begun(count: int, *, names: int = 1) -> int:
@@ -47,6 +54,43 @@ def test_tries_at_once_do_not_outrun_the_limit_of_an_account() -> None:
 
 def test_tries_at_once_do_not_outrun_the_limit_of_an_address() -> None:
     assert begun(25, names=25) == limits.FAILURES_OF_ADDRESS
+
+
+def test_tries_at_once_from_everywhere_do_not_outrun_the_limit_of_an_account() -> None:
+    looked_at = 0
+    for number in range(limits.FAILURES_OF_ACCOUNT + 10):
+        with suppress(ValidationError):
+            limits.begin(asking(f"198.51.100.{number}"), "hanako")
+            looked_at += 1
+    assert looked_at == limits.FAILURES_OF_ACCOUNT
+
+
+def test_who_has_signed_in_from_here_is_spared_that() -> None:
+    hanako = people.person("operator")
+    at_home = asking("192.0.2.77")
+    audit.record(at_home, "signin", hanako)
+    for number in range(limits.FAILURES_OF_ACCOUNT):
+        limits.missed(limits.begin(asking(f"198.51.100.{number}"), "hanako"))
+    with pytest.raises(ValidationError):
+        limits.begin(asking("198.51.100.200"), "hanako")
+    assert limits.begin(at_home, "hanako")
+
+
+def test_many_right_tries_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = [limits.begin(asking(), "hanako") for _ in range(limits.FAILURES)]
+    monkeypatch.setattr(limits, "WAIT_S", 10)
+    monkeypatch.setattr("xmailadmin.limits.time.sleep", lambda _s: limits.passed(under_way.pop()))
+    assert limits.begin(asking(), "hanako")
+
+
+def test_nobody_waits_for_tries_that_were_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(limits.FAILURES):
+        limits.missed(limits.begin(asking(), "hanako"))
+    monkeypatch.setattr(limits, "WAIT_S", 60)
+    began = time.monotonic()
+    with pytest.raises(ValidationError):
+        limits.begin(asking(), "hanako")
+    assert time.monotonic() - began < 30
 
 
 def test_a_right_try_is_not_counted() -> None:
