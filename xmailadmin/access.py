@@ -241,17 +241,17 @@ class AccessMiddleware:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         if rule is None or not (needed == SIGNED_IN or request.user.has_perm(needed)):
-            _put_on_record(request, "access.denied")
+            limits.record_few(request, "access.denied")
             return permission_denied(request, PermissionDenied())
         if rule.guards(request.method) and not _is_confirmed(request, rule):
             if request.method not in SAFE:
-                _put_on_record(request, "access.unconfirmed")
+                limits.record_few(request, "access.unconfirmed")
             back = reverse(rule.back, kwargs=kwargs) if rule.back else request.path
             return ask_second_factor(request, back)
         within_s = FRESH_S if request.method in SAFE else FORM_S
         if rule.confirmed and not _is_known(request, within_s):
             if request.method not in SAFE:
-                _put_on_record(request, "access.unconfirmed")
+                limits.record_few(request, "access.unconfirmed")
             return ask_who(request, request.path)
         return None
 
@@ -328,7 +328,3 @@ def safe_next(request: HttpRequest, raw: str) -> str:
         raw, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return raw if allowed and raw.startswith("/") else ""
-
-
-def _put_on_record(request: HttpRequest, what: str) -> None:
-    limits.record_few(request, what, method=request.method or "", path=request.path[:200])

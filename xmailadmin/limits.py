@@ -103,13 +103,13 @@ def record_once(request: HttpRequest, action: str, user: User | None = None) -> 
         audit.record(request, action, user)
 
 
-def record_few(request: HttpRequest, action: str, **detail: str) -> None:
+def record_few(request: HttpRequest, action: str) -> None:
     """Puts on record what a person is refused: a few times a minute, lest it fill the audit."""
     lately = AuditEntry.objects.filter(
         action=action, actor_id=request.user.pk, at__gt=timezone.now() - MINUTE
     )
     if lately.count() < REFUSALS_A_MINUTE:
-        audit.record(request, action, None, **detail)
+        audit.record(request, action, method=request.method or "", path=request.path[:200])
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, user: User) -> None:
