@@ -71,11 +71,11 @@ TEXTS: dict[str, Promise] = {
     ),
     "probe.dropped_after_ready": _(
         "%(endpoint)s says that it is ready for TLS and then drops the connection: key and "
-        "certificate do not match, or one of them cannot be read. Install a pair again."
+        "certificate do not match, or one is missing or cannot be read. Install a pair."
     ),
     "probe.dropped_at_once": _(
         "%(endpoint)s accepts the connection and drops it when TLS begins: key and certificate do "
-        "not match, or one of them cannot be read. Install a pair again."
+        "not match, or one is missing or cannot be read. Install a pair."
     ),
     "probe.silent_handshake": _(
         "%(endpoint)s does not answer the TLS handshake: XMail hangs, its pair cannot be used, or "
