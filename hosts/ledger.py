@@ -45,6 +45,8 @@ MOST_REFUSALS = 3  # nor is a host that refuses us asked again and again
 GATHER_S = 0.005  # of what other hosts have to tell at the same time: one commit for all of it
 HAND_OVER_S = 20.0  # what a host that is being worked on may still take when the portal stops
 Status = Installation.Status
+#: Threads of one process take turns: SQLite has whoever comes second sleep, longer every time.
+_one_writer = threading.Lock()
 
 
 def run(ids: Iterable[int]) -> list[Installation]:
@@ -271,7 +273,7 @@ class _Run:
             entry.tell()
 
     def _record_batch(self, batch: list[Entry], *, renew: bool) -> None:
-        with transaction.atomic():
+        with _one_writer, transaction.atomic():
             if renew:
                 self._renew()
             ours = Installation.objects.filter(pk__in={each.row_id for each in batch})

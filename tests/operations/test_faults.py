@@ -195,7 +195,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(stack: Stack, run: i
     stack.finish(number)
     newer = stack.fleet.order()
     worker.thaw()
-    stack.finish(newer)
+    until("the newer one is finished", lambda: done(stack.portal, newer), RESUMED_WITHIN_S)
     # Should it have written to a host once more, the portal puts that right by itself.
     unfinished = "select count(*) from hosts_deployment where finished_at is null"
     until("all is put right", lambda: stack.portal.rows(unfinished) == [(0,)], RESUMED_WITHIN_S)
