@@ -82,7 +82,7 @@ class Journal:
     it, is on record. The others are recorded in their order, and nobody waits for the commit.
     """
 
-    def __init__(self, entries: queue.SimpleQueue[Entry], row_id: int) -> None:
+    def __init__(self, entries: queue.SimpleQueue[Entry | None], row_id: int) -> None:
         #: Whether files on the host may have been replaced.
         self.switching = False
         self._entries = entries
@@ -120,7 +120,7 @@ class Journal:
 class FanOut:
     """Does many installations at once, in one event loop."""
 
-    def __init__(self, entries: queue.SimpleQueue[Entry], failures_left: int | None) -> None:
+    def __init__(self, entries: queue.SimpleQueue[Entry | None], failures_left: int | None) -> None:
         self.entries = entries
         self.failures_left = failures_left
         # With a limit on failures, never more hosts at once than may still fail.

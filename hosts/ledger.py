@@ -113,7 +113,7 @@ def _claim(wanted: QuerySet[Installation]) -> tuple[str, list[Installation]]:
     Rows that another worker is claiming at this moment are passed over, not waited for.
     """
     token = new_token()
-    with transaction.atomic():
+    with _one_writer, transaction.atomic():
         seen = dict(
             wanted.select_for_update(of=("self",), skip_locked=True).values_list("pk", "host_id")
         )
@@ -148,7 +148,8 @@ class _Run:
         self.rows = {row.pk: row for row in rows}
         self.writes = Writes(token)
         self.adopted: dict[PairFiles, Pair | None] = {}
-        self.entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self.entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()  # None: that was all
+        self.done = False
         self.facts: dict[int, CertificateFacts | None] = {}
         self.snapshots: dict[tuple[int, tuple[str, ...]], NoteSnapshot] = {}
 
@@ -168,13 +169,15 @@ class _Run:
             self.entries.put(Entry(row.pk, "done", outcome))
         fan_out = FanOut(self.entries, self._failures_left())
         context = contextvars.copy_context()  # what the log says of the task
-        thread = threading.Thread(
-            target=lambda: context.run(asyncio.run, fan_out.do(jobs)),
-            name=f"fan-out-{self.token}",
-            daemon=True,
-        )
-        thread.start()
-        yield from self._record_until_done(thread)
+
+        def do() -> None:
+            try:
+                context.run(asyncio.run, fan_out.do(jobs))
+            finally:
+                self.entries.put(None)
+
+        threading.Thread(target=do, name=f"fan-out-{self.token}", daemon=True).start()
+        yield from self._record_until_done()
 
     def _failures_left(self) -> int | None:
         """Returns after how many more failures no further host may begin; None: never."""
@@ -213,11 +216,11 @@ class _Run:
             if sha256
         )
 
-    def _record_until_done(self, thread: threading.Thread) -> Iterator[list[int]]:
+    def _record_until_done(self) -> Iterator[list[int]]:
         renew_every_s = LEASE.total_seconds() / 4
         renewed = time.monotonic()
         stopped_at = None
-        while thread.is_alive() or not self.entries.empty():
+        while not self.done:
             batch = self._next_batch()
             now = time.monotonic()
             if batch or now - renewed > renew_every_s:
@@ -233,15 +236,18 @@ class _Run:
                     return  # the lease runs out and whoever comes next resumes
 
     def _next_batch(self) -> list[Entry]:
-        batch = []
+        batch: list[Entry] = []
         try:
-            batch.append(self.entries.get(timeout=0.25))
+            entry = self.entries.get(timeout=0.25)
             if len(self.rows) > 1:
                 time.sleep(GATHER_S)
-            while True:
-                batch.append(self.entries.get_nowait())
+            while entry is not None:
+                batch.append(entry)
+                entry = self.entries.get_nowait()
         except queue.Empty:
             return batch
+        self.done = True
+        return batch
 
     def _record_persistently(self, batch: list[Entry], *, renew: bool) -> None:
         """Records the batch, waiting for a database that is away for as long as the lease lasts."""
