@@ -223,7 +223,9 @@ class SFTPTransport(Transport):
         self, path: str, flags: int, mode: SFTPAttrs | None = None
     ) -> AsyncIterator[asyncssh.SFTPClientFile]:
         """A file of the host; a host that has fallen silent is not waited for to close it."""
-        stream = await self._sftp.open(path, flags, mode or SFTPAttrs(), None)
+        # Without a block size each read and write is one request: asyncssh's way of reading in
+        # parallel asks once more for the end of the file.
+        stream = await self._sftp.open(path, flags, mode or SFTPAttrs(), None, block_size=0)
         try:
             yield stream
         except BaseException:
