@@ -167,7 +167,7 @@ class _Run:
                 logger.error("Installation %s: %s", row.pk, error)
                 outcome = Outcome("FAILED", Message("deploy.vault"))
             self.entries.put(Entry(row.pk, "done", outcome))
-        fan_out = FanOut(self.entries, self._failures_left())
+        fan_out = FanOut(self.entries, self._failures_left(len(self.rows) - len(jobs)))
         context = contextvars.copy_context()  # what the log says of the task
 
         def do() -> None:
@@ -179,14 +179,18 @@ class _Run:
         threading.Thread(target=do, name=f"fan-out-{self.token}", daemon=True).start()
         yield from self._record_until_done()
 
-    def _failures_left(self) -> int | None:
-        """Returns after how many more failures no further host may begin; None: never."""
+    def _failures_left(self, failed_here: int) -> int | None:
+        """Returns after how many more failures no further host may begin; None: never.
+
+        `failed_here` are those of this chunk that failed before they began: not on record yet.
+        """
         deployment = next(iter(self.rows.values())).deployment
         if not deployment.stop_after:
             return None
         return (
             deployment.stop_after
             - deployment.installations.filter(status__in=Installation.BAD).count()
+            - failed_here
         )
 
     def _job(self, row: Installation) -> Job:
@@ -223,10 +227,15 @@ class _Run:
         while not self.done:
             batch = self._next_batch()
             now = time.monotonic()
+            overtaken = [each for each in batch if each.what == "overtaken"]
+            batch = [each for each in batch if each.what != "overtaken"]
             if batch or now - renewed > renew_every_s:
                 self._record_persistently(batch, renew=now - renewed > renew_every_s)
                 if now - renewed > renew_every_s:
                     renewed = now
+            for entry in overtaken:
+                self._record_persistently([entry], renew=False)
+            if batch:
                 done = [each for each in batch if each.what == "done" and each.error is None]
                 if done:
                     yield [each.row_id for each in done]
@@ -279,6 +288,9 @@ class _Run:
             entry.tell()
 
     def _record_batch(self, batch: list[Entry], *, renew: bool) -> None:
+        if batch and batch[0].what == "overtaken":  # which rings, and so is no matter of the lock
+            deploy.put_right(self.rows[batch[0].row_id])
+            return
         with _one_writer, transaction.atomic():
             if renew:
                 self._renew()
@@ -287,9 +299,7 @@ class _Run:
             held = set(ours.values_list("pk", flat=True))
             for entry in batch:
                 entry.error = None
-                if entry.what == "overtaken":
-                    deploy.put_right(self.rows[entry.row_id])
-                elif entry.row_id in held:
+                if entry.row_id in held:
                     self._record(entry)
                 else:
                     entry.error = LeaseLost()
@@ -306,7 +316,7 @@ class _Run:
                 entry.step = None
 
     def _renew(self) -> None:
-        for model in (Host, Installation):
+        for model in (Installation, Host):  # in the order in which `deploy.cancel` locks them
             model._default_manager.filter(token=self.token).update(lease_until=lease_end())
 
     def _record(self, entry: Entry) -> None:

@@ -207,6 +207,13 @@ def test_no_host_begins_after_the_failures_that_were_allowed(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+def test_a_host_that_fails_before_it_is_begun_counts_as_a_failure(hosts: list[Host]) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts, by=None, stop_after=1)
+    deployment.installations.filter(host=hosts[0]).update(attempts=ledger.MOST_ATTEMPTS)
+    rows = done(deployment)
+    assert [row.status for row in rows] == [Status.ERRORED, Status.CANCELLED, Status.CANCELLED]
+
+
 # --- Claims ------------------------------------------------------------------------------------
 
 
