@@ -1,7 +1,8 @@
 """Does many installations at once, in one event loop that knows no database.
 
-Whatever must be recorded (each step before it is taken, a pair found on a host, the outcome) goes
-through a queue to the thread that started the fan-out (hosts/ledger.py), and waits for its answer.
+Whatever must be recorded (the steps, a pair found on a host, the outcome) goes through a queue to
+the thread that started the fan-out (hosts/ledger.py). Before a host is changed, and at its end, the
+answer is waited for.
 """
 
 from __future__ import annotations
@@ -99,8 +100,13 @@ class Journal:
         self._tell("adopt", previous)
 
     async def record(self, what: str, value: Any) -> None:
-        """Record how it ended, or that it is not done here; returns when that is on record."""
+        """Record how it ended, or that it is not done here; returns when that is on record.
+
+        What came of earlier steps does not matter any more: this one alone says who holds the row.
+        """
+        earlier, self._unanswered = self._unanswered, []
         self._tell(what, value)
+        await asyncio.gather(*earlier, return_exceptions=True)
         await self._answers()
 
     def _tell(self, what: str, value: Any) -> None:
