@@ -200,11 +200,8 @@ class SFTPTransport(Transport):
         wanted = PRIVATE if file.private else PUBLIC
         mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
         async with self._on(file.path), self._open(path, flags, mode) as stream:
-            blocks = range(0, len(file.data), BLOCK)
-            made, replaced, *_ = await together(
-                stream.stat(),
-                _unless_missing(self._sftp.lstat(self._at(file.path))),
-                *(stream.write(file.data[start : start + BLOCK], start) for start in blocks),
+            made, replaced = await together(
+                stream.stat(), _unless_missing(self._sftp.lstat(self._at(file.path)))
             )
             if replaced is not None and stat.S_ISDIR(replaced.permissions or 0):
                 message = Message("transport.not_a_file", {"path": file.path})
@@ -215,6 +212,11 @@ class SFTPTransport(Transport):
                 await self._give(path, made, owner, file.path)
                 if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
                     await stream.setstat(SFTPAttrs(permissions=wanted))
+            # Not before: there are servers that ignore the mode that a file is opened with.
+            blocks = range(0, len(file.data), BLOCK)
+            await together(
+                *(stream.write(file.data[start : start + BLOCK], start) for start in blocks)
+            )
             with suppress(asyncssh.SFTPOpUnsupported):
                 await stream.fsync()
 
