@@ -197,7 +197,7 @@ async def _client_keys(credential: Credential) -> list[asyncssh.SSHKey]:
         key = await asyncio.to_thread(
             asyncssh.import_private_key, credential.private_key, credential.passphrase or None
         )
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError):
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError, RecursionError):
         raise TransportError(Message("ssh.bad_private_key"), permanent=True) from None
     return [key]
 

@@ -31,13 +31,15 @@ def check_cost(text: str) -> None:
             raise _unreadable()
         return
     try:
+        if ":" in body:  # a header, which would be left out when the key is read
+            raise _unreadable()
         data = binascii.a2b_base64(body)
         cost, most = (
             (_rounds(data), MOST_ROUNDS)
             if kind == "OPENSSH"
             else (_iterations(data), MOST_ITERATIONS)
         )
-    except (ValueError, IndexError, ASN1DecodeError):
+    except (ValueError, IndexError, RecursionError, ASN1DecodeError):
         raise _unreadable() from None
     if cost > most:
         params = {"rounds": cost, "most": most}
@@ -51,7 +53,7 @@ def _unreadable() -> TransportError:
 def _first_block(text: str) -> tuple[str, str]:
     """The kind and the lines of the first private key in the text; "" without one."""
     kind, lines = "", []
-    for line in map(str.rstrip, text.split("\n")):
+    for line in (each.rstrip(" \t\n\r\f\v") for each in text.split("\n")):  # as bytes.rstrip
         if not kind and line.startswith(_BEGIN) and line.endswith(_PRIVATE_KEY):
             kind = line[len(_BEGIN) : -len(_PRIVATE_KEY)].strip() or "PLAIN"
         elif kind and line.startswith(_END):

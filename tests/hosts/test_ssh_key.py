@@ -60,6 +60,26 @@ async def test_a_key_that_would_take_too_long_is_refused_at_once(rounds: int) ->
     assert await opened(openssh(rounds).replace("\n", "\r\n")) == "ssh.slow_private_key"
 
 
+async def test_no_cheap_key_stands_in_for_a_slow_one() -> None:
+    cheap, slow = openssh(16), openssh(MOST_ROUNDS + 1)
+    hidden = binascii.b2a_base64(b"".join(map(binascii.a2b_base64, cheap.split("\n")[1:-2])))
+    head, rest = slow.split("\n", 1)
+    before = f"{head}\nopenssh: {hidden.decode().strip()}\n\n{rest}"
+    assert await opened(before) == "ssh.bad_private_key"
+    assert await opened(cheap.replace("KEY-----\n", "KEY-----\x1c\n", 1) + slow) != ""
+
+
+async def test_a_key_nested_too_deep_is_refused() -> None:
+    data = b""
+    for _ in range(3000):
+        size = len(data)
+        length = bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")
+        data = b"0" + length + data
+    text = binascii.b2a_base64(data).decode()
+    pem = f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{text}-----END ENCRYPTED PRIVATE KEY-----\n"
+    assert await opened(pem) == "ssh.bad_private_key"
+
+
 async def test_so_is_a_pkcs8_key() -> None:
     data: Any = asn1.der_decode(KEY.export_private_key("pkcs8-der", PASSPHRASE))
     (name, ((kdf, (salt, count, *rest)), cipher)), body = data
