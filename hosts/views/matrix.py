@@ -100,11 +100,10 @@ def matrix(request: HttpRequest) -> HttpResponse:
     if awaited is not None:
         late = hosts.filter(Q(diagnosis=None) | Q(diagnosis__at__lt=awaited)).count()
     looked_at = Diagnosis.objects.filter(host__disabled=False)
-    counts = dict(looked_at.values_list("standing").annotate(Count("pk")).order_by())
+    counts = dict.fromkeys(Standing.values, 0)
+    counts |= dict(looked_at.values_list("standing").annotate(Count("pk")).order_by())
     counts["total"] = hosts.count()
-    counts["unknown"] = counts["total"] - sum(
-        counts.get(standing, 0) for standing in Standing.values
-    )
+    counts["unknown"] = counts["total"] - sum(counts[standing] for standing in Standing.values)
     filtered = narrowed(found)
     used = {endpoint.name for host in page for endpoint in host.endpoints}
     shown = [name for name in SHORT if name in used or name not in SELDOM]

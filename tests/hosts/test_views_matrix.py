@@ -106,6 +106,9 @@ def test_a_record_that_changed_since_counts_at_once(admin_client: Client, host: 
 def test_a_host_that_was_not_looked_at_says_so(admin_client: Client, tmp_path: Path) -> None:
     local_host(tmp_path, "mail2", smtp_port=25)
     assert words(admin_client, "mail2")[:3] == ["Not seen", "Not seen", "Off"]
+    page = admin_client.get(reverse("matrix")).content.decode()
+    assert "<strong></strong>" not in page
+    assert "<strong>0</strong>" in page
 
 
 def test_key_and_certificate_that_do_not_match_are_no_good(
