@@ -313,14 +313,13 @@ class _Run:
         a pair whose key is gone already, it is not needed.
         """
         await self.transport.close()
-        await self.transport.connect_in_clear()
         if self.order.files.empty:
-            return
-        for files in (self.order.files, self.previous):
-            certificate = None if files is None else files.certificate
-            if certificate is None:
-                continue
+            return await self.transport.connect_in_clear()
+        both = [files.certificate for files in (self.order.files, self.previous) if files]
+        for number, certificate in enumerate(filter(None, both)):
             await self.step("SWITCH", Message("install.finishing_in_clear"))
+            if number == 0:  # not before it is sure that the host is still ours
+                await self.transport.connect_in_clear()
             file = File(self.certificate_path, certificate)
             await self.transport.replace_all([file], self.order.token)
             try:

@@ -77,7 +77,11 @@ class CtrlTransport(Transport):
                 await self.close()
                 await self._log_in(await self._open_in_clear(ip))
             else:
-                await self.close()
+                try:
+                    await self.close()
+                except BaseException:
+                    session.close()
+                    raise
                 self._session = session
                 if pinned or not may_be_clear:
                     session.check_identity({pinned, *self.also_trusted} - {""})
