@@ -24,6 +24,7 @@ __all__ = ["PARTS", "Health", "clock_difference_s", "look", "trouble"]
 PARTS = ("database", "broker", "ticker", "worker", "master_key", "clock")
 OK, UNKNOWN = "ok", "unknown"
 KEPT_S = 4.0  # for so long one look is good enough, whoever asks
+KEYS_KEPT_S = 60.0
 CLOCKS_MAY_DIFFER_S = 60
 
 SENTENCES: dict[str, Promise] = {
@@ -72,6 +73,8 @@ class _Last:
     lock = threading.Lock()
     health = Health()
     at = float("-inf")
+    keys_missing = False
+    keys_at = float("-inf")
 
 
 def look() -> Health:
@@ -134,8 +137,14 @@ def _master_key() -> str:
 
 
 def _another_key_is_needed() -> bool:
-    """Whether a secret in the database was sealed with a master key that is not at hand."""
-    try:
-        return bool(missing_keys())
-    except vault.VaultError:
-        return True
+    """Whether a secret in the database was sealed with a master key that is not at hand.
+
+    It looks at every secret, so once a minute is enough.
+    """
+    if time.monotonic() - _Last.keys_at > KEYS_KEPT_S:
+        try:
+            _Last.keys_missing = bool(missing_keys())
+        except vault.VaultError:
+            _Last.keys_missing = True
+        _Last.keys_at = time.monotonic()
+    return _Last.keys_missing

@@ -59,6 +59,9 @@ def record_all(
     person = who.user if isinstance(who, HttpRequest) else who
     user = person if isinstance(person, User) else None
     nobody = SYSTEM if who is None else ""
+    told = list(told)
+    if not told:
+        return []
     entries = []
     with transaction.atomic():
         head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db
 def _afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
     monkeypatch.setattr(health._Last, "at", float("-inf"))
+    monkeypatch.setattr(health._Last, "keys_at", float("-inf"))
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def test_another_key_than_the_one_that_sealed_is_named(monkeypatch: pytest.Monke
     assert ready()[1]["master_key"] == "ok"
     monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "B" * 42 + "A=")
     monkeypatch.setattr(health._Last, "at", float("-inf"))
+    monkeypatch.setattr(health._Last, "keys_at", float("-inf"))
     status, parts = ready()
     assert (status, parts["master_key"]) == (503, "missing")
 
