@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 __all__ = [
     "HomeError",
@@ -22,6 +23,7 @@ __all__ = [
     "reason",
     "replace_secret",
     "secret",
+    "url_from_environment",
 ]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -65,6 +67,24 @@ def from_environment(name: str, default: str = "") -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise HomeError(f"{name}_FILE={path} cannot be read: {reason(error)}.") from None
     return default
+
+
+def url_from_environment(name: str, default: str) -> str:
+    """Returns the URL that `name` or `name`_FILE gives.
+
+    Raises HomeError, which repeats nothing of it, if it cannot be read: its password may be why.
+    """
+    url = from_environment(name, default)
+    try:
+        readable = urlsplit(url).port or True
+    except ValueError:
+        readable = False
+    if not readable:
+        raise HomeError(
+            f"{name} cannot be read. Write what is special in its user name and password in "
+            "percent form: / as %2F, ? as %3F, # as %23, @ as %40, : as %3A, % as %25."
+        )
+    return url
 
 
 def reason(error: OSError | UnicodeDecodeError) -> str:

@@ -164,7 +164,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Database -----------------------------------------------------------------------------------
 DATABASES = {
     "default": env.db_url_config(
-        home.from_environment("DATABASE_URL", f"sqlite:///{HOME / 'xmailadmin.sqlite3'}")
+        home.url_from_environment("DATABASE_URL", f"sqlite:///{HOME / 'xmailadmin.sqlite3'}")
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -201,7 +201,7 @@ CACHES = {
 READER_REQUESTS_A_MINUTE = env.int("XMAILADMIN_READER_REQUESTS_A_MINUTE", default=120)
 
 # --- Celery -------------------------------------------------------------------------------------
-CELERY_BROKER_URL = home.from_environment("CELERY_BROKER_URL", "memory://localhost//")
+CELERY_BROKER_URL = home.url_from_environment("CELERY_BROKER_URL", "memory://localhost//")
 EMBEDDED = CELERY_BROKER_URL.startswith("memory://localhost//")
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"polling_interval": 0.05}

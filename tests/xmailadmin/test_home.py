@@ -1,0 +1,29 @@
+"""Addresses of servers that the environment gives, with passwords in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from xmailadmin import home
+
+
+@pytest.mark.parametrize("special", ["/", "?", "#"])
+def test_a_password_that_breaks_the_address_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, special: str
+) -> None:
+    url = f"postgres://portal:pass{special}word@db.example.jp:5432/portal"
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(home.HomeError, match=r"^DATABASE_URL .*percent") as raised:
+        home.url_from_environment("DATABASE_URL", "")
+    assert "pass" not in str(raised.value).replace("password in percent", "")
+    assert raised.value.__context__ is None
+
+
+def test_an_address_in_percent_form_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgres://portal:pass%2Fword@db.example.jp:5432/portal"
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert home.url_from_environment("DATABASE_URL", "") == url
+    monkeypatch.delenv("DATABASE_URL")
+    assert home.url_from_environment("DATABASE_URL", "sqlite:////srv/x.sqlite3") == (
+        "sqlite:////srv/x.sqlite3"
+    )
