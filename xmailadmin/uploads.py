@@ -13,7 +13,6 @@ from django.utils.http import parse_header_parameters
 
 __all__ = ["MOST", "Bounded"]
 
-UTF8 = ("utf-8", "utf8")
 TOO_LARGE = b"This request is too large.\n"
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
 
@@ -78,7 +77,7 @@ def _is_utf8(scope: Scope) -> bool:
         _, params = parse_header_parameters(told.decode("latin-1"))
     except ValueError:
         return False
-    return str(params.get("charset", "utf-8")).lower() in UTF8
+    return str(params.get("charset", "utf-8")).lower() == "utf-8"  # all that Django reads
 
 
 async def _refuse(send: Send, status: int, body: bytes) -> None:

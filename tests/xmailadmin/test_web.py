@@ -186,7 +186,7 @@ def test_what_is_not_utf8_is_refused_unread(charset: str) -> None:
     assert asyncio.run(answer(b"x", kind="text/plain; name*=nothing''x"))[0] == 415
 
 
-@pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"', "; charset=utf8"])
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"'])
 def test_utf8_passes_however_it_is_written(charset: str) -> None:
     told = f"application/x-www-form-urlencoded{charset}"
     assert asyncio.run(answer(b"login=x", kind=told))[0] == 200
