@@ -22,7 +22,7 @@ def addresses() -> list[str]:
     row = Installation.objects.filter(deployment=big).order_by("pk")[0]
     return [
         "/", "/hosts/", "/hosts/?page=100", "/matrix/", "/matrix/?page=100", "/diagnosis/",
-        "/history/", "/history/?page=200", f"/history/?host={row.host_id}",
+        "/history/", "/history/?page=300", f"/history/?host={row.host_id}",
         f"/history/?pair={big.pair_id}", f"/history/{row.pk}/", "/pairs/", f"/pairs/{big.pair_id}/",
         f"/pairs/{big.pair_id}/install/", "/pairs/new/", "/deployments/", f"/deployments/{big.pk}/",
         f"/deployments/{big.pk}/?page=100", f"/hosts/{Host.objects.order_by('pk')[1].pk}/",

@@ -11,7 +11,7 @@ from xmailadmin.tables import Cell
 
 __all__ = ["PAGE", "PairTable"]
 
-PAGE = 50  # rows
+PAGE = 30  # rows
 
 
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django_tables2 import RequestConfig
 from django_tables2.data import TableQuerysetData
 
-PAGE = 50  # rows
+PAGE = 30  # rows
 
 
 class Cell(tables.TemplateColumn):  # type: ignore[misc]

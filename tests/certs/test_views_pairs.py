@@ -120,9 +120,9 @@ def test_the_list_asks_the_database_equally_often_however_long_it_is(
         page(signed_in, "pair_list")
 
 
-def test_the_list_has_fifty_pairs_a_page(signed_in: Client) -> None:
-    Pair.objects.bulk_create([Pair(common_name=f"{n}.dojo.jp") for n in range(51)])
-    assert len(listed(signed_in)) == 50
+def test_the_list_has_thirty_pairs_a_page(signed_in: Client) -> None:
+    Pair.objects.bulk_create([Pair(common_name=f"{n}.dojo.jp") for n in range(31)])
+    assert len(listed(signed_in)) == 30
     assert len(listed(signed_in, page="2")) == 1
 
 

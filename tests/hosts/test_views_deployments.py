@@ -188,7 +188,7 @@ def test_deployments_are_listed_with_how_they_went(
     )
     with django_assert_max_num_queries(QUERIES):
         page = text(admin_client.get(address))
-    assert "Page 1 of 2" in page
+    assert "Page 1 of 3" in page
     assert "It failed on 1 of 1 host." in text(admin_client.get(address, {"outcome": "bad"}))
     assert "taro" not in text(admin_client.get(address, {"person": "admin"}))
 
@@ -225,7 +225,7 @@ def test_the_history_is_filtered_and_costs_a_constant_number_of_queries(
     assert names(until="2001-01-01") == set()
     with django_assert_max_num_queries(QUERIES):
         page = text(admin_client.get(address))
-    assert "1–50 of 63 entries" in page
+    assert "1–30 of 63 entries" in page
 
 
 def test_an_installation_tells_everything_and_leads_to_the_roll_back(

@@ -331,8 +331,8 @@ def test_ten_thousand_hosts_cost_as_many_queries_as_one(
         with django_assert_max_num_queries(20):
             response = admin_client.get(reverse(name))
         assert response.status_code == 200
-    page = text(admin_client.get(reverse("host_list"), {"page": "200"}))
-    assert "Page 200 of 200" in page
+    page = text(admin_client.get(reverse("host_list"), {"page": "334"}))
+    assert "Page 334 of 334" in page
     assert "mail09999" in page
 
 
@@ -417,7 +417,7 @@ def test_nobody_chooses_how_many_rows_a_page_has(
 ) -> None:
     response = admin_client.get(page, {"per_page": rows, "page": rows})
     assert response.status_code == 200
-    assert response.context["table"].paginator.per_page == 50
+    assert response.context["table"].paginator.per_page == 30
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
