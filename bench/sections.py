@@ -161,8 +161,8 @@ SECTIONS = {
         "Local hosts; PostgreSQL and Redis, a web process and a worker. A pair is made and "
         "installed by the form of the web page; time is from there to the last host's record. "
         "Memory is the peak of each process until all hosts were also looked at afterwards.",
-        missed="Each chunk of 50 hosts is looked at again when it is installed. With 100 hosts that "
-        "comes after the last record and is not in the time; with 1,000 it goes on beside the "
+        missed="Each chunk of 50 hosts is looked at again when it is installed. With 100 hosts "
+        "that comes after the last record and is not in the time; with 1,000 it goes on beside the "
         "other chunks, on the same cores. The worker's CPU time, which holds all of it, grows "
         "less than the number of hosts.",
         in_process=False,
