@@ -9,9 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from xmailadmin.tables import Cell
 
-__all__ = ["PAGE", "PairTable"]
-
-PAGE = 30  # rows
+__all__ = ["PairTable"]
 
 
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:

@@ -10,8 +10,6 @@ from django.utils.translation import gettext_lazy as _
 from xmailadmin.audit_words import person
 from xmailadmin.tables import Cell
 
-PAGE = 30  # rows; with more, the page of a long history would take over 100 ms
-
 
 def cell(template: str, *args: Any, **kwargs: Any) -> Any:
     """Returns a column whose cells are drawn by templates/hosts/cells/<template>.html."""

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django_tables2 import RequestConfig
 from django_tables2.data import TableQuerysetData
 
-PAGE = 30  # rows
+PAGE = 30  # rows of every long list; with more, a long history would take over 100 ms
 
 
 class Cell(tables.TemplateColumn):  # type: ignore[misc]

@@ -17,11 +17,11 @@ from certs import pair as pem
 from certs.filters import PairFilter
 from certs.forms import MAX_MEMO
 from certs.models import Pair
-from certs.tables import PAGE, PairTable
+from certs.tables import PairTable
 from certs.views import pair_page
 from certs.views.pair_files import pair_certificate, pair_der, pair_key, pair_zip
 from xmailadmin import audit
-from xmailadmin.tables import configure
+from xmailadmin.tables import PAGE, configure
 
 __all__ = [
     "pair_certificate",

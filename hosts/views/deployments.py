@@ -16,9 +16,9 @@ from hosts import deploy, judging
 from hosts.filters import DeploymentFilter, narrowed
 from hosts.forms import DeploymentForm
 from hosts.models import Deployment, Installation
-from hosts.tables import PAGE, DeploymentTable
+from hosts.tables import DeploymentTable
 from hosts.views import present
-from xmailadmin.tables import KeysFirst, configure
+from xmailadmin.tables import PAGE, KeysFirst, configure
 
 Status = Installation.Status
 GET_OR_POST = ("GET", "HEAD", "POST")

@@ -16,11 +16,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from certs.models import Pair
 from hosts.filters import DiagnosisFilter, narrowed
 from hosts.models import Host
-from hosts.tables import PAGE
 from hosts.tasks import diagnose_all
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
 from hosts.views.hosts import awaited_since
+from xmailadmin.tables import PAGE
 
 State = Host.State
 GRAVEST_FIRST = Case(

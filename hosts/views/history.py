@@ -13,9 +13,9 @@ from certs.note_snapshots import judgement_in, notes_in
 from hosts import deploy
 from hosts.filters import InstallationFilter, key, narrowed
 from hosts.models import Host, Installation
-from hosts.tables import PAGE, InstallationTable
+from hosts.tables import InstallationTable
 from hosts.views import present
-from xmailadmin.tables import KeysFirst, configure
+from xmailadmin.tables import PAGE, KeysFirst, configure
 
 
 @require_safe

@@ -18,11 +18,11 @@ from hosts import deploy
 from hosts.filters import HostFilter, key, narrowed
 from hosts.models import Host, Installation
 from hosts.registration import shown_identity
-from hosts.tables import PAGE, HostTable
+from hosts.tables import HostTable
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
 from xmailadmin import audit, celery
-from xmailadmin.tables import KeysFirst, configure
+from xmailadmin.tables import PAGE, KeysFirst, configure
 
 GET_OR_POST = ("GET", "HEAD", "POST")
 HISTORY_SHOWN = 8  # rows
