@@ -4,7 +4,7 @@ FROM python:3.12-slim AS build
 WORKDIR /opt/xmailadmin
 COPY requirements/base.txt requirements/base.txt
 RUN python -m venv .venv \
-    && .venv/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes -r requirements/base.txt
+    && .venv/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes --no-deps -r requirements/base.txt
 COPY manage.py manage.py
 COPY xmailadmin xmailadmin
 COPY certs certs

@@ -46,8 +46,10 @@ for have in $enough; do
 done
 rm -f .venv/base.lock .venv/dev.lock .venv/bench.lock
 echo "setup: installing the locked packages of requirements/$lock.txt"
-# Wheels alone: a package that wants a compiler here is better refused in one line.
+# Wheels alone: a package that wants a compiler here is better refused in one line. The lock is whole,
+# so pip resolves nothing: it would reach for a newer release of `name[extra]` than the lock has, and
+# then refuse it for having no hash.
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input \
-    --only-binary=:all: --require-hashes --requirement "requirements/$lock.txt" ||
+    --only-binary=:all: --require-hashes --no-deps --requirement "requirements/$lock.txt" ||
     fail "pip could not install requirements/$lock.txt, for the reason above; then run this again."
 cp "requirements/$lock.txt" ".venv/$lock.lock"
