@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from contextlib import suppress
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
@@ -20,6 +23,8 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
+from fido2 import cbor
+from fido2.utils import websafe_decode
 
 from xmailadmin import limits, vault
 from xmailadmin.models import AuthenticatorSecret, User
@@ -29,6 +34,19 @@ __all__ = ["MFAAdapter", "forget_secrets", "works_with_security_keys"]
 PREFIX = "sealed:"
 PORTAL = "XMail Admin"
 USED_FOR_S = 180  # longer than any code works
+LONGEST_ANSWER = 16_384  # of a security key; real ones have one to three thousand letters
+ANSWER = ("id", "rawId", "type")
+RESPONSE = ("clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle")
+# What fido2 raises when an answer is rubbish; RecursionError is a RuntimeError.
+RUBBISH = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -87,24 +105,31 @@ def _code_field(label: Any) -> forms.CharField:
     return forms.CharField(label=label, max_length=20, widget=CodeInput(attributes))
 
 
+@contextmanager
+def _limited(user: User) -> Iterator[None]:
+    """Counts a second factor that is refused like a wrong password: by account and address."""
+    from allauth.core import context
+
+    counted = limits.begin(context.request, user.get_username())
+    try:
+        yield
+    except ValidationError:
+        limits.failed(context.request, user.get_username(), second_factor=True)
+        limits.missed(counted)
+        raise
+    limits.passed(counted)
+
+
 class _LimitedCode:
-    """Counts wrong codes like wrong passwords: by account and address."""
+    """Counts wrong codes."""
 
     user: User
 
     def clean_code(self) -> str:
-        from allauth.core import context
-
-        counted = limits.begin(context.request, self.user.get_username())
-        try:
+        with _limited(self.user):
             code: str = super().clean_code()  # type: ignore[misc]
             if not _use(self.user, code):
                 raise get_adapter().validation_error("incorrect_code")
-        except ValidationError:
-            limits.failed(context.request, self.user.get_username(), second_factor=True)
-            limits.missed(counted)
-            raise
-        limits.passed(counted)
         return code
 
 
@@ -143,15 +168,90 @@ class ActivateTOTPForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
         return code
 
 
+@contextmanager
+def _rubbish_is_refused() -> Iterator[None]:
+    try:
+        yield
+    except RUBBISH as error:
+        raise get_adapter().validation_error("incorrect_code") from error
+
+
+def _answer(text: str) -> dict[str, Any]:
+    """Reads what a security key answered, and keeps only what is needed of it.
+
+    fido2 makes as many bytes as a number says where it expects text: no numbers there.
+    """
+    given = json.loads(text)
+    response = _texts(given["response"], RESPONSE)
+    client_data = json.loads(websafe_decode(response["clientDataJSON"]))
+    if not isinstance(client_data["challenge"], str):
+        raise TypeError("challenge")
+    if "attestationObject" in response:
+        attestation: Any = cbor.decode(websafe_decode(response["attestationObject"]))
+        if not isinstance(attestation["authData"], bytes):
+            raise TypeError("authData")
+    return {**_texts(given, ANSWER), "response": response}
+
+
+def _texts(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    found = {name: given[name] for name in names if given.get(name) is not None}
+    if not all(isinstance(text, str) and text.isprintable() for text in found.values()):
+        raise TypeError("not text")
+    return found
+
+
+def _answer_field() -> forms.CharField:
+    return forms.CharField(max_length=LONGEST_ANSWER, widget=forms.HiddenInput)
+
+
+class _LimitedAnswer:
+    """Counts wrong answers of security keys."""
+
+    user: User
+    cleaned_data: dict[str, Any]
+
+    def clean_credential(self) -> Authenticator:
+        with _limited(self.user), _rubbish_is_refused():
+            self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
+            authenticator: Authenticator = super().clean_credential()  # type: ignore[misc]
+        return authenticator
+
+
+class AuthenticateWebAuthnForm(
+    _LimitedAnswer,
+    webauthn_forms.AuthenticateWebAuthnForm,  # type: ignore[misc]
+):
+    """The second step of signing in, with a security key."""
+
+    credential = _answer_field()
+
+
+class ReauthenticateWebAuthnForm(
+    _LimitedAnswer,
+    webauthn_forms.ReauthenticateWebAuthnForm,  # type: ignore[misc]
+):
+    """The same, to confirm that it is still the same person."""
+
+    credential = _answer_field()
+
+
 class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
     """Adds a security key."""
 
+    credential = _answer_field()
     name = forms.CharField(
         label=_("Name of the key"),
         help_text=_("So that you can tell it from others, for example by its colour."),
         max_length=60,
         required=False,
     )
+
+    def clean(self) -> dict[str, Any]:
+        with _rubbish_is_refused():
+            if "credential" in self.cleaned_data:
+                self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
+            cleaned: dict[str, Any] = super().clean()
+        return cleaned
 
 
 class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]

@@ -286,6 +286,8 @@ MFA_TOTP_TOLERANCE = 1  # clocks of phones are never quite right
 MFA_FORMS = {
     "authenticate": "xmailadmin.second_factor.AuthenticateForm",
     "reauthenticate": "xmailadmin.second_factor.ReauthenticateForm",
+    "authenticate_webauthn": "xmailadmin.second_factor.AuthenticateWebAuthnForm",
+    "reauthenticate_webauthn": "xmailadmin.second_factor.ReauthenticateWebAuthnForm",
     "activate_totp": "xmailadmin.second_factor.ActivateTOTPForm",
     "add_webauthn": "xmailadmin.second_factor.AddWebAuthnForm",
     "edit_webauthn": "xmailadmin.second_factor.EditWebAuthnForm",

@@ -1,0 +1,206 @@
+"""Answers of security keys: rubbish is refused in order, and failures are counted."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn.internal.auth import STATE_SESSION_KEY
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from fido2 import cbor
+from fido2.cose import ES256
+from fido2.utils import sha256, websafe_decode, websafe_encode
+from fido2.webauthn import (
+    AttestationObject,
+    AttestedCredentialData,
+    AuthenticatorData,
+    CollectedClientData,
+)
+
+from tests import people
+from tests.xmailadmin.test_signing_in import blocked, signed_in, try_to_sign_in
+from xmailadmin import limits
+from xmailadmin.models import AuditEntry, User
+
+pytestmark = pytest.mark.django_db
+after_commit = pytest.mark.django_db(transaction=True)  # when allauth tells of a new factor
+
+ADD = reverse("mfa_add_webauthn")
+SIGN_IN = reverse("mfa_authenticate")
+CONFIRM = reverse("mfa_reauthenticate_webauthn")
+HUGE = 10**15  # bytes, if a number is taken for a length
+UP, AT = AuthenticatorData.FLAG.UP, AuthenticatorData.FLAG.AT
+
+
+class Key:
+    """A security key, in software."""
+
+    def __init__(self) -> None:
+        self.secret = ec.generate_private_key(ec.SECP256R1())
+        public = ES256.from_cryptography_key(self.secret.public_key())  # type: ignore[no-untyped-call]
+        self.data = AttestedCredentialData.create(b"\0" * 16, b"blue", public)
+
+    def added(self, client: Client) -> str:
+        data = AuthenticatorData.create(sha256(b"testserver"), UP | AT, 0, self.data)
+        made = AttestationObject.create("none", data, {})
+        return answer(
+            clientDataJSON=told(client, "webauthn.create"), attestationObject=websafe_encode(made)
+        )
+
+    def used(self, client: Client) -> str:
+        data = AuthenticatorData.create(sha256(b"testserver"), UP, 1)
+        client_data = told(client, "webauthn.get")
+        signed = self.secret.sign(
+            data + sha256(websafe_decode(client_data)), ec.ECDSA(hashes.SHA256())
+        )
+        return answer(
+            clientDataJSON=client_data,
+            authenticatorData=websafe_encode(data),
+            signature=websafe_encode(signed),
+        )
+
+
+def told(client: Client, kind: str) -> str:
+    challenge = client.session[STATE_SESSION_KEY]["challenge"]
+    return websafe_encode(CollectedClientData.create(kind, challenge, "https://testserver"))
+
+
+def answer(**response: Any) -> str:
+    name = websafe_encode(b"blue")
+    return json.dumps({"id": name, "rawId": name, "type": "public-key", "response": response})
+
+
+def of_client(**data: Any) -> str:
+    return websafe_encode(json.dumps(data).encode())
+
+
+RUBBISH = {
+    "number": "1",
+    "null": "null",
+    "no JSON": "{",
+    "deep": "[" * 3000,
+    "only an id": '{"id":1}',
+    "no response": '{"id":"YQ","rawId":"YQ"}',
+    "a list": '{"id":"YQ","rawId":"YQ","response":[]}',
+    "empty response": answer(),
+    "no raw id": json.dumps({"id": "YQ", "response": {"clientDataJSON": "e30"}}),
+    "bad base64": answer(clientDataJSON="a", attestationObject="a"),
+    "not ASCII": answer(clientDataJSON="あ", attestationObject="あ"),
+    "no challenge": answer(clientDataJSON=of_client(), attestationObject="oA"),
+    "huge challenge": answer(
+        clientDataJSON=of_client(type="webauthn.get", origin="x", challenge=HUGE),
+        authenticatorData="YQ", signature="YQ",
+    ),
+    "huge answer": answer(clientDataJSON=HUGE, attestationObject=HUGE, authenticatorData=HUGE),
+    "huge attestation": answer(
+        clientDataJSON=of_client(type="webauthn.create", origin="x", challenge="YQ"),
+        attestationObject=websafe_encode(cbor.encode({"fmt": "none", "authData": HUGE})),
+    ),
+    "empty attestation": answer(
+        clientDataJSON=of_client(type="webauthn.create", origin="x", challenge="YQ"),
+        attestationObject="",
+    ),
+    "too long": json.dumps("a" * 20_000),
+}  # fmt: skip
+rubbish = pytest.mark.parametrize("text", RUBBISH.values(), ids=RUBBISH)
+
+
+@pytest.fixture
+def hanako() -> User:
+    return people.person("operator")
+
+
+def add(client: Client) -> Key:
+    key = Key()
+    client.get(ADD)
+    client.post(ADD, {"name": "Blue", "credential": key.added(client)})
+    assert Authenticator.objects.filter(type="webauthn").count() == 1
+    return key
+
+
+def at_second_step(user: User) -> tuple[Client, Key]:
+    key = add(people.signed_in(user, confirmed=True))
+    client = Client()
+    try_to_sign_in(client, people.PASSWORD)
+    client.get(SIGN_IN, secure=True)
+    return client, key
+
+
+def failures() -> int:
+    return AuditEntry.objects.filter(action="second_factor.failed").count()
+
+
+@rubbish
+def test_rubbish_adds_no_key(hanako: User, text: str) -> None:
+    client = people.signed_in(hanako, confirmed=True)
+    client.get(ADD)
+    response = client.post(ADD, {"credential": text})
+    assert response.status_code == 200
+    assert response.context["form"].errors
+    assert not Authenticator.objects.filter(type="webauthn").exists()
+
+
+@rubbish
+def test_rubbish_signs_nobody_in(hanako: User, text: str) -> None:
+    people.set_up_second_factor(hanako)
+    client = Client()
+    try_to_sign_in(client, people.PASSWORD)
+    client.get(SIGN_IN)
+    response = client.post(SIGN_IN, {"credential": text})
+    assert response.status_code == 200
+    assert response.context["webauthn_form"].errors
+    assert failures() == (0 if text == RUBBISH["too long"] else 1)  # as with codes
+
+
+@rubbish
+def test_rubbish_confirms_nothing(hanako: User, text: str) -> None:
+    client = people.signed_in(hanako, confirmed=True)
+    client.get(ADD)
+    data = {"name": "Blue", "credential": json.loads(Key().added(client))}
+    Authenticator.objects.create(user=hanako, type="webauthn", data=data)
+    with time_machine.travel(timezone.now() + timedelta(seconds=301)):
+        assert client.get(CONFIRM).status_code == 200
+        assert client.post(CONFIRM, {"credential": text}).status_code == 302
+        assert client.get(ADD).status_code == 302
+    assert failures() == (0 if text == RUBBISH["too long"] else 1)
+
+
+@after_commit
+def test_a_refused_key_is_told_and_another_answer_signs_in(hanako: User) -> None:
+    client, key = at_second_step(hanako)
+    response = client.post(SIGN_IN, {"credential": Key().used(client)}, secure=True)
+    assert "Incorrect code" in response.content.decode()
+    assert failures() == 1
+    assert signed_in(client.post(SIGN_IN, {"credential": key.used(client)}, secure=True))
+    assert failures() == 1
+
+
+@after_commit
+def test_after_five_refused_keys_even_the_right_one_is_blocked(hanako: User) -> None:
+    client, key = at_second_step(hanako)
+    for _ in range(limits.FAILURES):
+        client.post(SIGN_IN, {"credential": Key().used(client)}, secure=True)
+    response = client.post(SIGN_IN, {"credential": key.used(client)}, secure=True)
+    assert blocked(response)
+    assert failures() == limits.FAILURES
+    assert AuditEntry.objects.filter(action="signin.blocked").exists()
+
+
+@after_commit
+def test_a_refused_key_counts_where_a_person_confirms(hanako: User) -> None:
+    client = people.signed_in(hanako, confirmed=True)
+    key = add(client)
+    client.get(CONFIRM)
+    client.post(CONFIRM, {"credential": Key().used(client)})
+    assert failures() == 1
+    client.get(CONFIRM)
+    client.post(CONFIRM, {"credential": key.used(client)})
+    assert failures() == 1
