@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,15 +26,19 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from fido2 import cbor
 from fido2.utils import websafe_decode
+from fido2.webauthn import AuthenticationResponse
 
 from xmailadmin import limits, vault
 from xmailadmin.models import AuthenticatorSecret, User
 
 __all__ = ["MFAAdapter", "forget_secrets", "works_with_security_keys"]
 
+logger = logging.getLogger(__name__)
+
 PREFIX = "sealed:"
 PORTAL = "XMail Admin"
 USED_FOR_S = 180  # longer than any code works
+USES = "counter"  # in the data of a security key: what it counted when it was last used
 LONGEST_ANSWER = 16_384  # of a security key; real ones have one to three thousand letters
 ANSWER = ("id", "rawId", "type")
 RESPONSE = ("clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle")
@@ -214,7 +219,26 @@ class _LimitedAnswer:
         with _limited(self.user), _rubbish_is_refused():
             self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
             authenticator: Authenticator = super().clean_credential()  # type: ignore[misc]
+            _count_use(authenticator, self.cleaned_data["credential"])
         return authenticator
+
+
+def _count_use(authenticator: Authenticator, answer: dict[str, Any]) -> None:
+    """Refuses a key whose own count of its uses did not go on: it may be a copy.
+
+    Keys that do not count answer 0 for ever.
+    """
+    now = AuthenticationResponse.from_dict(answer).response.authenticator_data.counter
+    with transaction.atomic():
+        row = Authenticator.objects.select_for_update().get(pk=authenticator.pk)
+        before = row.data.get(USES, row.wrap().authenticator_data.counter)
+        if now == before == 0:
+            return
+        if now <= before:
+            logger.warning("Security key %s counted back: it may have been copied", row.pk)
+            raise get_adapter().validation_error("incorrect_code")
+        row.data[USES] = now
+        row.save(update_fields=["data"])
 
 
 class AuthenticateWebAuthnForm(

@@ -55,8 +55,8 @@ class Key:
             clientDataJSON=told(client, "webauthn.create"), attestationObject=websafe_encode(made)
         )
 
-    def used(self, client: Client) -> str:
-        data = AuthenticatorData.create(sha256(b"testserver"), UP, 1)
+    def used(self, client: Client, counter: int = 1) -> str:
+        data = AuthenticatorData.create(sha256(b"testserver"), UP, counter)
         client_data = told(client, "webauthn.get")
         signed = self.secret.sign(
             data + sha256(websafe_decode(client_data)), ec.ECDSA(hashes.SHA256())
@@ -204,3 +204,28 @@ def test_a_refused_key_counts_where_a_person_confirms(hanako: User) -> None:
     client.get(CONFIRM)
     client.post(CONFIRM, {"credential": key.used(client)})
     assert failures() == 1
+
+
+@after_commit
+@pytest.mark.parametrize(
+    ("counters", "accepted"),
+    [
+        ([1, 2, 7], [True, True, True]),
+        ([0, 0], [True, True]),  # keys that do not count
+        ([5, 4, 5, 6], [True, False, False, True]),
+        ([5, 0], [True, False]),
+    ],
+)
+def test_a_key_that_counts_back_may_be_a_copy_and_is_refused(
+    hanako: User, counters: list[int], accepted: list[bool]
+) -> None:
+    client, key = at_second_step(hanako)
+    entered = []
+    for counter in counters:
+        client = Client()
+        try_to_sign_in(client, people.PASSWORD)
+        client.get(SIGN_IN, secure=True)
+        answer = {"credential": key.used(client, counter)}
+        entered.append(signed_in(client.post(SIGN_IN, answer, secure=True)))
+    assert entered == accepted
+    assert failures() == accepted.count(False)
