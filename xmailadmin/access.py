@@ -43,6 +43,7 @@ __all__ = [
 
 FRESH_S = 300  # how long a second factor that was just shown opens what is guarded
 FORM_S = 1800  # how long a form may be filled in whose person had to be known to open it
+FORMS_SHOWN = "forms_shown"  # in the session: which of them, and when
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 PUBLIC = "public"  # for everybody, signed in or not
@@ -248,8 +249,7 @@ class AccessMiddleware:
                 limits.record_few(request, "access.unconfirmed")
             back = reverse(rule.back, kwargs=kwargs) if rule.back else request.path
             return ask_second_factor(request, back)
-        within_s = FRESH_S if request.method in SAFE else FORM_S
-        if rule.confirmed and not _is_known(request, within_s):
+        if rule.confirmed and not _may_fill_in(request):
             if request.method not in SAFE:
                 limits.record_few(request, "access.unconfirmed")
             return ask_who(request, request.path)
@@ -300,16 +300,27 @@ def is_fresh(request: HttpRequest) -> bool:
     return has_second_factor(request) and _has_shown(request, ("mfa",), FRESH_S)
 
 
-def _is_known(request: HttpRequest, within_s: float) -> bool:
-    """True if the person signed in or confirmed who it is within so many seconds.
+def _may_fill_in(request: HttpRequest) -> bool:
+    """True if the person is known now, or was when this session was shown the form it sends."""
+    now = time.time()
+    marks = request.session.get(FORMS_SHOWN, {}).items()
+    shown = {path: at for path, at in marks if 0 <= now - at < FORM_S}
+    if _is_known(request):
+        request.session[FORMS_SHOWN] = {**shown, request.path: now}
+        return True
+    return request.method not in SAFE and request.path in shown
+
+
+def _is_known(request: HttpRequest) -> bool:
+    """True if the person has just signed in or confirmed who it is.
 
     An account with nothing to confirm by, which signs in by single sign-on only, passes.
     """
     if has_second_factor(request):
-        return _has_shown(request, ("mfa",), within_s)
+        return _has_shown(request, ("mfa",), FRESH_S)
     if not get_adapter().get_reauthentication_methods(request.user):
         return True
-    return _has_shown(request, ("password", "socialaccount"), within_s)
+    return _has_shown(request, ("password", "socialaccount"), FRESH_S)
 
 
 def _has_shown(request: HttpRequest, methods: tuple[str, ...], within_s: float) -> bool:
