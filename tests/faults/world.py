@@ -27,6 +27,7 @@ from tests.servers import SSHServer
 TRANSPORTS = ("local", "sftp", "ctrl")
 LEASE_S = 2.5
 REAL_LEASE_S = 30.0
+ENDS_WITHIN_S = 10.0
 Files = tuple[bytes | None, bytes | None]
 NOTHING: Files = (None, None)
 
@@ -110,7 +111,11 @@ class Stage:
                 text=True,
             )
         if not home:
-            self.do("prepare")
+            try:
+                self.do("prepare")
+            except BaseException:
+                self.close()
+                raise
 
     def begin(
         self, act: str, *, lease: float = LEASE_S, trap: Any = None, **arguments: Any
@@ -136,7 +141,11 @@ class Stage:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
-        self._process.wait(10)
+        try:
+            self._process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:  # nothing is lost: it has no answer to give any more
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()
 
 
