@@ -1,4 +1,8 @@
-"""One client's connection to the XMail double: lines, TLS, and the faults that were ordered."""
+"""One client's connection to the XMail double: lines, TLS, and the faults that were ordered.
+
+TLS is done in memory here, above the socket, so that a cut can be ordered after any byte on the
+wire. What is inside TLS arrives record by record, each of them whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tests.doubles.mailroot import flag
 
 MAX_LINE = 8192
+AT_ONCE = 65536
+T = TypeVar("T")
 
 
 class Gone(Exception):
@@ -36,7 +43,7 @@ class Faults:
     silent_at: str = ""
     greeting_delay_s: float = 0.0
     reply_delay_s: float = 0.0
-    cut_after_received: int | None = None  # bytes of dialogue, TLS or not; a handshake adds none
+    cut_after_received: int | None = None  # bytes on the wire, handshakes and records as they are
     cut_after_sent: int | None = None
     cuts_left: int | None = None  # so many connections are cut; None: all
     greeting: str | None = None  # said instead of XMail's
@@ -74,12 +81,18 @@ class Wire:
         self.service = service
         self.mailroot = mailroot
         self.seen = seen
-        self.tls = False
+        self._tls: ssl.SSLObject | None = None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._faults = faults
         self._buffer = b""
         self._received = 0
         self._sent = 0
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def tls(self) -> bool:
+        """Whether what passes now is encrypted."""
+        return self._tls is not None
 
     @property
     def faults(self) -> Faults:
@@ -108,13 +121,10 @@ class Wire:
         if self.faults.reply_delay_s:
             time.sleep(self.faults.reply_delay_s)
         data = "".join(f"{line}\r\n" for line in lines).encode("latin-1")
-        limit = self.faults.cut_after_sent
-        rest = None if limit is None or not self._may_cut() else max(limit - self._sent, 0)
-        self._sent += len(data) if rest is None else min(rest, len(data))
-        with _gone_on_error():
-            self.sock.sendall(data if rest is None else data[:rest])
-        if rest is not None and rest <= len(data):
-            self._cut()
+        if self._tls is None:
+            self._to_wire(data)
+        else:
+            self._through_tls(lambda tls: tls.write(data))
 
     def stage(self, name: str) -> None:
         """Falls silent for good if that was ordered for this stage."""
@@ -124,7 +134,7 @@ class Wire:
     def hang(self) -> None:
         """Reads and says nothing until the client gives up; then raises Gone."""
         with _gone_on_error():
-            while self.sock.recv(65536):
+            while self.sock.recv(AT_ONCE):
                 pass
         raise Gone
 
@@ -146,16 +156,12 @@ class Wire:
                     select.select([self.sock], [], [], 1)  # the client's hello stays unread
                 self.reset_on_close()
             raise Gone from error
-        with _gone_on_error():
-            try:
-                self.sock = context.wrap_socket(
-                    self.sock, server_side=True, do_handshake_on_connect=False
-                )
-                self.sock.do_handshake()
-            except OSError:
-                self._note_failed_handshake()
-                raise
-        self.tls = True
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        try:
+            self._through_tls(lambda tls: tls.do_handshake())
+        except Gone:
+            self._note_failed_handshake()
+            raise
         with self.seen.lock:
             self.seen.handshakes[self.service] += 1
 
@@ -171,7 +177,30 @@ class Wire:
                 self.seen.clear_keys += 1
 
     def _receive(self) -> bytes:
-        limit = 65536
+        """Something of what the client says, of a record all or nothing; raises Gone at the end."""
+        if self._tls is None:
+            return self._from_wire()
+        data = self._through_tls(lambda tls: tls.read(AT_ONCE))
+        if not data:
+            raise Gone
+        return data
+
+    def _through_tls(self, step: Callable[[ssl.SSLObject], T]) -> T:
+        """Does a step of TLS with as many bytes on the wire as it takes."""
+        assert self._tls is not None
+        with _gone_on_error():
+            while True:
+                try:
+                    return step(self._tls)
+                except ssl.SSLWantReadError:
+                    pass
+                finally:  # an alert as well
+                    if self._outgoing.pending:
+                        self._to_wire(self._outgoing.read())
+                self._incoming.write(self._from_wire())
+
+    def _from_wire(self) -> bytes:
+        limit = AT_ONCE
         cut = self.faults.cut_after_received
         if cut is not None and self._may_cut():
             limit = min(limit, cut - self._received)
@@ -183,6 +212,15 @@ class Wire:
             raise Gone
         self._received += len(data)
         return data
+
+    def _to_wire(self, data: bytes) -> None:
+        limit = self.faults.cut_after_sent
+        rest = None if limit is None or not self._may_cut() else max(limit - self._sent, 0)
+        self._sent += len(data) if rest is None else min(rest, len(data))
+        with _gone_on_error():
+            self.sock.sendall(data if rest is None else data[:rest])
+        if rest is not None and rest <= len(data):
+            self._cut()
 
     def _may_cut(self) -> bool:
         return self.faults.cuts_left is None or self.faults.cuts_left > 0

@@ -86,7 +86,7 @@ def test_let_in_no_more(world: World, everything: bool, tally: Tally) -> None:
                 elif case == "removed midway":
                     faults.logins_left = 1
                     faults.services = frozenset({"ctrl"})
-                    faults.cut_after_received = 1400 + 80 * number
+                    faults.cut_after_received = 2050 + 200 * number  # before the key, behind it
                     faults.cuts_left = 1
                 else:
                     settings = site.root / "server.tab"

@@ -328,21 +328,32 @@ async def settle(xmail: XMail, target: Target, mailroot: Path, faults: Faults) -
     return outcome
 
 
-async def test_reply_cut_after_any_byte(
-    xmail: XMail, target: Target, mailroot: Path, remote: None
-) -> None:
+@pytest.mark.usefixtures("remote")
+async def test_reply_cut_after_any_byte(xmail: XMail, target: Target, mailroot: Path) -> None:
     seen = set()
-    for cut in cuts(1900, 61):
+    for cut in cuts(4300, 61):
         faults = Faults(cut_after_sent=cut, cuts_left=1)
         seen.add((await settle(xmail, target, mailroot, faults)).status)
     assert seen == {"INSTALLED", "FAILED"}
     assert (xmail.seen.clear_keys, xmail.seen.clear_passwords) == (0, 0)
 
 
+@pytest.mark.usefixtures("remote")
+async def test_request_cut_after_any_byte(xmail: XMail, target: Target, mailroot: Path) -> None:
+    seen = set()
+    for cut in cuts(2600, 37):
+        faults = Faults(cut_after_received=cut, cuts_left=1)
+        seen.add((await settle(xmail, target, mailroot, faults)).status)
+    assert seen == {"INSTALLED", "FAILED"}
+    assert xmail.seen.clear_keys == 0
+    stored = {data for path, data in xmail.seen.uploads if path == "server.key"}
+    assert stored == {NEW.key}, "a record was taken for whole of which only a part had come"
+
+
 async def test_request_cut_after_any_byte_on_this_machine(
     xmail: XMail, target: Target, mailroot: Path
 ) -> None:
-    for cut in cuts(1500, 53):
+    for cut in cuts(2600, 61):
         await settle(xmail, target, mailroot, Faults(cut_after_received=cut, cuts_left=1))
 
 

@@ -302,6 +302,23 @@ def test_a_cut_while_data_is_sent_stores_what_came(xmail: XMail, ctrl: Client) -
     assert (xmail.mailroot / "x.txt").read_bytes() == b"one\ntwo\n"
 
 
+@pytest.mark.parametrize(("more", "stored"), [(30, None), (1000, b"one\ntwo\n")])
+def test_of_a_tls_record_that_is_cut_nothing_has_come(
+    xmail: XMail, more: int, stored: bytes | None
+) -> None:
+    path = xmail.mailroot / "x.txt"
+    for line in ('"noop"', '"cfgfileset"\t"x.txt"'):
+        with closing(Client(xmail.ports["ctrls"], tls=True)) as client:
+            assert login(client, xmail) == "+00000 OK"
+            (wire,) = xmail._live
+            used = wire._received  # by handshake and log-in, every time
+            client.say(line, "one", "two")
+        for thread in list(xmail._threads):
+            thread.join(5)
+        assert (path.read_bytes() if path.exists() else None) == (stored if "x" in line else None)
+        xmail.faults.cut_after_received = used + more  # 30: "one" would have come in clear
+
+
 def test_cuts_come_after_the_byte_ordered(xmail: XMail) -> None:
     xmail.faults.services, xmail.faults.cuts_left = frozenset({"pop3"}), 1
     xmail.faults.cut_after_sent = 150  # beyond the greeting: else connecting may be what is reset
