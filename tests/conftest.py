@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.cache import cache
 from django.utils import timezone, translation
 
 from tests import servers
@@ -71,16 +70,6 @@ def _language_and_zone() -> Iterator[None]:
     yield
     translation.deactivate()
     timezone.deactivate()
-
-
-@pytest.fixture(autouse=True)
-def _counts_of_tests_that_commit(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test inherits what another one counted in the cache. After a test with real commits Django
-    empties the tables of all models, and the cache's table belongs to none."""
-    yield
-    marker = request.node.get_closest_marker("django_db")
-    if marker is not None and marker.kwargs.get("transaction"):
-        cache.clear()
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def test_from_a_password_to_an_invited_colleague(portal_of_people: Portal, sign_
     found += violations(page)
     page.click("text=Set up a second factor")
     page.click("text=Add a key")
+    page.locator("[name=password]").wait_for()
     found += violations(page)
     page.fill("[name=password]", portal_of_people.password)
     page.press("[name=password]", "Enter")

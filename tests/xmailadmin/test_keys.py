@@ -128,7 +128,7 @@ def test_a_confirmation_from_the_future_is_none(pair: Pair) -> None:
     assert not gave_a_key(client.post(reverse("pair_key", args=[pair.pk])))
 
 
-@pytest.mark.django_db(transaction=True)  # allauth tells of a new factor after the commit
+@pytest.mark.usefixtures("commits")  # allauth tells of a new factor after the commit
 def test_from_no_second_factor_to_the_key(pair: Pair) -> None:
     """The whole way, as a person goes it who has just been given the role."""
     client = people.signed_in(people.person("key_holder"))

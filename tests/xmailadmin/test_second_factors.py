@@ -18,7 +18,7 @@ from xmailadmin.access import ACCESS
 from xmailadmin.models import User
 
 pytestmark = pytest.mark.django_db
-after_commit = pytest.mark.django_db(transaction=True)  # when allauth tells of a new factor
+after_commit = pytest.mark.usefixtures("commits")  # when allauth tells of a new factor
 
 
 @pytest.fixture

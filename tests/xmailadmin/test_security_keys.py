@@ -31,7 +31,7 @@ from xmailadmin import limits
 from xmailadmin.models import AuditEntry, User
 
 pytestmark = pytest.mark.django_db
-after_commit = pytest.mark.django_db(transaction=True)  # when allauth tells of a new factor
+after_commit = pytest.mark.usefixtures("commits")  # when allauth tells of a new factor
 
 ADD = reverse("mfa_add_webauthn")
 SIGN_IN = reverse("mfa_authenticate")

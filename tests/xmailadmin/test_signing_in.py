@@ -21,7 +21,7 @@ from xmailadmin import limits, roles, vault
 from xmailadmin.models import AuditEntry, AuthenticatorSecret, User
 
 pytestmark = pytest.mark.django_db
-after_commit = pytest.mark.django_db(transaction=True)  # when allauth tells of a new factor
+after_commit = pytest.mark.usefixtures("commits")  # when allauth tells of a new factor
 
 LOGIN = reverse("account_login")
 WRONG = "There were too many wrong attempts"

@@ -1,0 +1,172 @@
+"""A connection to a server that speaks in lines, in clear or inside TLS.
+
+The dialogues of CTRL (hosts/ctrl.py) and of the probe (hosts/probe_dialogue.py) run over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from typing import Any
+
+MAX_BLOCK = 4 * 1024 * 1024
+_READ = 64 * 1024
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_LONE_DOT = re.compile(rb"(?:\A|\n)(\.\r?\n)")
+
+
+class Wire(asyncio.Protocol):
+    """Sends at once, and reads whole, bounded lines; whoever calls limits the time.
+
+    What breaks raises OSError (ConnectionError, ssl.SSLError) or EOFError.
+    """
+
+    def __init__(self) -> None:
+        self.tls: ssl.SSLObject | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._ended: Exception | None = EOFError()
+        self._waiter: asyncio.Future[None] | None = None
+        self._buffer = bytearray()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._sealed = False  # whether what comes in is TLS
+
+    async def connect(self, family: int, sockaddr: tuple[Any, ...]) -> None:
+        """A TCP connection to this address; there is none before."""
+        self.close()
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await self._loop.sock_connect(sock, sockaddr)
+            await self._loop.create_connection(lambda: self, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Hand the data to the connection, which takes it all; a broken one shows in reading."""
+        if self._transport is None:
+            raise EOFError
+        if self.tls is None:
+            self._transport.write(data)
+        else:
+            self.tls.write(data)
+            self._flush()
+
+    async def line(self, most: int) -> bytes:
+        """The next line without its end; EOFError if none comes, or none within `most` bytes."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > most:
+                raise EOFError
+            await self._more()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line.removesuffix(b"\r")
+
+    async def block(self) -> bytes:
+        """The lines that follow, with their ends, up to a lone dot and without it.
+
+        EOFError if they end before that, or are more than MAX_BLOCK bytes.
+        """
+        looked = 0
+        while not (end := _LONE_DOT.search(self._buffer, looked)):
+            if len(self._buffer) > MAX_BLOCK:
+                raise EOFError
+            looked = max(0, len(self._buffer) - len(b"\n.\r"))
+            await self._more()
+        lines = bytes(self._buffer[: end.start(1)])
+        del self._buffer[: end.end()]
+        return lines
+
+    async def handshake(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        """TLS from here on."""
+        self._buffer.clear()  # what came in clear must not pass for an answer inside TLS
+        self._sealed = True
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                await self._arrival()
+        self.tls = tls
+        self._flush()
+        self._acknowledge_at_once()
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+    async def _more(self) -> None:
+        """Wait until the buffer has grown."""
+        had = len(self._buffer)
+        while len(self._buffer) == had:
+            if self.tls is None:
+                await self._arrival()
+                continue
+            try:
+                data = self.tls.read(_READ)
+            except ssl.SSLWantReadError:
+                self._flush()
+                await self._arrival()
+            except ssl.SSLZeroReturnError:
+                raise EOFError from None
+            else:
+                if not data:
+                    raise EOFError
+                self._buffer += data
+
+    async def _arrival(self) -> None:
+        """Wait until something came in."""
+        if self._ended is not None:
+            raise self._ended
+        if self._transport is None:
+            raise EOFError
+        self._transport.resume_reading()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and self._transport is not None:
+            self._transport.write(self._outgoing.read())
+
+    def _acknowledge_at_once(self) -> None:
+        """Have a server that still waits for us to acknowledge the end of its handshake go on.
+
+        XMail writes in small pieces and leaves Nagle's algorithm on: its first word inside TLS
+        comes some 40 ms late otherwise (docs/xmail.md), when the kernel's delay has run out.
+        """
+        if _QUICKACK is not None and self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  that is what it makes of a socket
+        self._transport, self._ended = transport, None
+
+    def data_received(self, data: bytes) -> None:
+        if self._sealed:
+            self._incoming.write(data)
+        else:
+            self._buffer += data
+        if self._incoming.pending + len(self._buffer) > MAX_BLOCK and self._transport is not None:
+            self._transport.pause_reading()  # nobody asked for that much
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = exc or EOFError()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
