@@ -54,6 +54,7 @@ LABELS = {
     "measured_on": _("Measured or reported on"),
     "confirmed_on": _("Last confirmed on"),
     "historical": _("Kept for history only"),
+    "for_mail_users": _("May be shown to mail users"),
     "results": _("Measurements"),
 }
 

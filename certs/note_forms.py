@@ -50,7 +50,7 @@ class NoteForm(_Suggesting):
         fields = (
             "client", "client_ja", "version", "version_ja", "os", "protocol", "security",
             "certificate_kind", "mark", "remark_en", "remark_ja", "setting_en", "setting_ja",
-            "source", "source_detail", "measured_on", "historical",
+            "source", "source_detail", "measured_on", "historical", "for_mail_users",
         )  # fmt: skip
         labels = {name: LABELS[name] for name in fields}
         help_texts = {
@@ -62,6 +62,10 @@ class NoteForm(_Suggesting):
             ),
             "source_detail": _("Who measured or reported it, and how."),
             "historical": _("It stays readable, but nobody is told to follow it."),
+            "for_mail_users": _(
+                "Everybody with the link of a page for mail users then reads the remark and what "
+                "to set, if the note is measured and fits the certificate."
+            ),
         }
         widgets = {
             **{name: forms.Textarea(attrs=ROWS) for name in sorted(TEXTS)},

@@ -38,6 +38,7 @@ SNAPSHOT_FIELDS = (
     "source_detail",
     "measured_on",
     "historical",
+    "for_mail_users",
     "position",
 )
 

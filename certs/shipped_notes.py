@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from certs.models import ClientNote
+from certs.models.client_note import Source
 
 __all__ = ["Loaded", "load_notes", "read_notes", "shipped_files", "unload_notes"]
 
@@ -49,7 +50,11 @@ def load_notes(path: Path, model: type[ClientNote] = ClientNote) -> Loaded:
     wanted = {fields["key"]: fields for fields in read_notes(path)}
     with transaction.atomic():
         present = {note.key: note for note in model.objects.filter(key__in=wanted)}
-        new = [model(**fields) for key, fields in wanted.items() if key not in present]
+        new = [
+            model(**fields, **_shown(fields, model))
+            for key, fields in wanted.items()
+            if key not in present
+        ]
         model.objects.bulk_create(new, ignore_conflicts=True)
         updated = kept = 0
         for key, note in present.items():
@@ -67,6 +72,12 @@ def unload_notes(path: Path, model: type[ClientNote] = ClientNote) -> None:
     """Takes the file's notes back out; what the team edited stays."""
     keys = [fields["key"] for fields in read_notes(path)]
     model.objects.filter(key__in=keys, edited_at=None).delete()
+
+
+def _shown(fields: Mapping[str, Any], model: type[ClientNote]) -> dict[str, bool]:
+    """Lets mail users read what was measured; an early migration's model does not know them."""
+    known = any(field.name == "for_mail_users" for field in model._meta.get_fields())
+    return {"for_mail_users": fields["source"] == Source.MEASURED} if known else {}
 
 
 def _fields(note: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class Advice:
 def advice(facts: CertificateFacts, server_names: Iterable[str]) -> list[Advice]:
     """Returns what was measured with certificates like this one, the best known program first."""
     notes = notes_for(facts, host_names=server_names).filter(
-        historical=False, source=Source.MEASURED, client_slug__in=PROGRAMS
+        for_mail_users=True,
+        historical=False,
+        source=Source.MEASURED,
+        client_slug__in=PROGRAMS,
     )
     found: dict[str, Advice] = {}
     for note in notes.defer("results"):

@@ -133,12 +133,13 @@ def _add(note: ClientNote, others: Iterable[ClientNote]) -> None:
         if other.mark == note.mark and all(then.get(way) == r for way, r in today.items()):
             for name in ("client", "client_ja", "position"):
                 setattr(note, name, getattr(other, name))
-            for name in ("remark_en", "remark_ja", "setting_en", "setting_ja"):
+            for name in ("remark_en", "remark_ja", "setting_en", "setting_ja", "for_mail_users"):
                 setattr(note, name, getattr(other, name))
             break
     else:
         note.position = position_of(note)
         _plain_words(note)
+        note.for_mail_users = True  # nobody wrote anything into it
     note.key = note_changes.own_key(note)
     note_changes.keep(note, by=None, before=None)
 

@@ -101,6 +101,7 @@ class ClientNote(models.Model):
     measured_on = models.DateField(null=True, blank=True)
     confirmed_on = models.DateField(null=True, blank=True)  # a person saw that it still holds
     historical = models.BooleanField(default=False)
+    for_mail_users = models.BooleanField(default=False)  # on public pages, for everybody to read
     position = models.PositiveSmallIntegerField(default=0)  # order inside its operating system
     edited_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

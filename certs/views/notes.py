@@ -55,7 +55,8 @@ def _like(raw: str) -> dict[str, object]:
     note = ClientNote.objects.filter(pk=int(raw)).first() if usable else None
     if note is None:
         return {}
-    own = ("source", "source_detail", "measured_on", "historical", "version", "version_ja")
+    own = {"source", "source_detail", "measured_on", "version", "version_ja"}
+    own |= {"historical", "for_mail_users"}
     return {name: getattr(note, name) for name in NoteForm.Meta.fields if name not in own}
 
 

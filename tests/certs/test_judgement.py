@@ -10,12 +10,13 @@ import pytest
 from django.utils import translation
 
 from certs import pair
+from certs.clients import notes_for
 from certs.facts import CertificateFacts
 from certs.issue import issue
 from certs.judgement import Judgement, facts_of_spec, judge
 from certs.judgement_texts import EFFECTS, REMEDIES, SENTENCES
 from certs.models import ClientNote
-from certs.note_snapshots import judgement_in, snapshot_for
+from certs.note_snapshots import judgement_in, notes_in, snapshot_for
 from tests.factories import pair_spec
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -143,6 +144,17 @@ def test_history_keeps_it_as_it_was(facts: CertificateFacts) -> None:
     assert then is not None
     assert "thunderbird" in troubled(then, "mismatch")
     assert "thunderbird" not in troubled(today, "mismatch")
+
+
+def test_history_keeps_which_notes_mail_users_read(facts: CertificateFacts) -> None:
+    note = notes_for(facts, host_names=["x.example"]).filter(for_mail_users=True).earliest("pk")
+    ClientNote.objects.filter(pk=note.pk).update(for_mail_users=False)
+    snapshot = snapshot_for(facts, host_names=["x.example"], now=LATER)
+    ClientNote.objects.update(for_mail_users=True)
+    snapshot.refresh_from_db()
+    kept = {note.key: note.for_mail_users for note in notes_in(snapshot)}
+    assert kept.pop(note.key) is False
+    assert True in kept.values()
 
 
 def test_a_snapshot_from_before_judgements_has_none(facts: CertificateFacts) -> None:

@@ -111,6 +111,18 @@ class TestNotes:
         (original,) = [path for path in shipped_files() if path.stem == "original_page"]
         assert load_notes(original).kept == 1
 
+    def test_whether_mail_users_read_a_note_is_kept_with_its_history(self, browser: Client) -> None:
+        note = ClientNote.objects.filter(source="measured").earliest("pk")
+        assert note.for_mail_users  # it came with the portal
+        like = browser.get(f"/clients/notes/new/?like={note.pk}").context["form"]
+        assert "for_mail_users" not in like.initial
+        form = browser.get(f"/clients/notes/{note.pk}/edit/").context["form"]
+        data = {name: value for name, value in form.initial.items() if value not in (None, False)}
+        data.pop("for_mail_users")
+        browser.post(f"/clients/notes/{note.pk}/edit/", data)
+        told = list(note_changes.differences(NoteChange.objects.get()))
+        assert [(line.before, line.after) for line in told] == [("Yes", "No")]
+
     def test_nothing_changed_leaves_no_trace(self, browser: Client) -> None:
         note = ClientNote.objects.get(key=NPOP)
         form = browser.get(f"/clients/notes/{note.pk}/edit/").context["form"]

@@ -35,6 +35,7 @@ from tests.hosts.reading import (
     switched_on,
     users_page,
 )
+from tests.people import person, signed_in
 
 __all__ = ["_master_key", "host", "pair", "users_page"]  # fixtures
 
@@ -110,6 +111,30 @@ def test_each_program_has_what_was_measured(client: Client, users_page: ReaderPa
     assert "Python" not in shown  # a library is no mail program
     japanese = client.get(path_of(users_page), {"lang": "ja"}).content.decode()
     assert "証明書の例外をホスト名とポートごとに追加する" in japanese
+
+
+def test_what_the_team_writes_is_for_the_team_unless_it_says_otherwise(
+    client: Client, users_page: ReaderPage
+) -> None:
+    team = signed_in(person("operator", username="oli"))
+    note = {
+        "client": "Thunderbird", "version": "160", "os": "Debian 13", "protocol": "POP3",
+        "security": "implicit", "certificate_kind": "any", "mark": "partial",
+        "remark_en": "INTERNALNOTE", "setting_en": "See 10.66.1.2", "source": "measured",
+        "measured_on": "2026-11-20",
+    }  # fmt: skip
+    assert "for_mail_users" not in team.get("/clients/notes/new/").context["form"].initial
+    written = team.post("/clients/notes/new/", note)["Location"]
+    shown = text(client.get(path_of(users_page)))
+    assert "INTERNALNOTE" not in shown
+    assert "10.66.1.2" not in shown
+    seen = team.get(f"{written}edit/").context["form"].initial["seen"]
+    team.post(f"{written}edit/", note | {"seen": seen, "for_mail_users": "on"})
+    shown = text(client.get(path_of(users_page)))
+    assert "INTERNALNOTE" in shown
+    assert "10.66.1.2" in shown
+    for page in (written, "/clients/thunderbird/"):
+        assert "May be shown to mail users" in text(team.get(page))
 
 
 def test_the_language_can_be_chosen_in_the_link(client: Client, users_page: ReaderPage) -> None:
