@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -199,6 +199,7 @@ def _read(path: Path, passphrase: str, rows: IO[str]) -> dict[str, Any]:
             head: dict[str, Any] = json.loads(next(frames, b"{}"))
             for frame in frames:
                 rows.write(frame.decode("ascii"))
+            rows.flush()  # or a full disk would be noticed too late
     except OSError as error:
         raise BackupError(f"{path} cannot be read: {error.strerror}.") from None
     except SealedFileError as error:
@@ -213,9 +214,15 @@ def _frames(head: bytes, rows: IO[str]) -> Iterator[bytes]:
         yield frame.encode("ascii")
 
 
-def _scratch() -> IO[str]:
-    """Returns a temporary file in the data directory that has no name: it never stays behind."""
-    return tempfile.TemporaryFile("w+", encoding="ascii", dir=home.directory())
+@contextmanager
+def _scratch() -> Iterator[IO[str]]:
+    """Yields a temporary file in the data directory that has no name: it never stays behind."""
+    file = tempfile.TemporaryFile("w+", encoding="ascii", dir=home.directory())  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what a full disk did not take is thrown away in any case
+            file.close()
 
 
 def _check_place() -> None:
