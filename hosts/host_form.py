@@ -153,6 +153,11 @@ class HostForm(forms.ModelForm[Host]):
             self.fields[name].widget.attrs |= {"min": 0, "max": 65535, "inputmode": "numeric"}
         for name in self.stored_secrets:
             self.fields[name].help_text = _("Leave empty to keep the one that is stored.")
+        for name in SECRETS:
+            if self.data.get(name):
+                self.fields[name].help_text = _(
+                    "Enter it again: it is never sent back to the browser."
+                )
 
     @property
     def port_fields(self) -> list[forms.BoundField]:

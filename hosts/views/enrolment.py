@@ -88,6 +88,7 @@ def _page(
         "form": form,
         "host": host,
         "checked": checked,
+        "live": present.is_live(request),
         "problems": _problems(form) if checked else [],
         **inspected(form.inspection),
         "offered": form.offered_identity if form.is_bound else "",
@@ -96,7 +97,7 @@ def _page(
     }
     if form.is_bound:
         context["known"] = Pair.objects.filter(sha256=form.offered_identity or "-").first()
-    if present.is_live(request):
+    if context["live"]:
         return render(request, "hosts/inspection.html", context)
     return render(request, "hosts/host_form.html", context)
 

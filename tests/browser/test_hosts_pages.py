@@ -62,9 +62,17 @@ def test_a_remote_host_from_the_form_to_a_new_identity(
     for name in ("smtp", "smtps", "pop3", "pop3s", "ctrls"):
         page.fill(f"[name={name}_port]", str(xmail.ports[name]))
 
+    # Who presses Enter at once is asked to confirm first, and has to type the password again.
+    page.press("[name=name]", "Enter")
+    expect(page.locator("#id_confirmed")).to_be_focused()
+    expect(page.locator("[name=password]")).to_have_value("")
+    judge(page)
+    page.fill("[name=password]", xmail.password)
+
     # A test shows whom it has met; what was typed stays, and nothing secret was sent.
     page.click("[formaction='/hosts/check/']")
-    expect(page.locator("#id_confirmed")).to_be_visible()
+    expect(page.locator(f"{REGION} #id_confirmed")).to_be_visible()
+    expect(page.locator("#id_confirmed")).to_have_count(1)
     expect(page.locator(REGION)).to_contain_text(bytes.fromhex(OLD.sha256).hex(":").upper())
     assert xmail.seen.logins + xmail.seen.failed_logins == 0
     judge(page)

@@ -120,13 +120,26 @@ def test_the_identity_is_shown_in_pairs_as_its_tool_shows_it(
 
 def test_registering_asks_to_confirm_first(admin_client: Client, xmail: XMail) -> None:
     asked = admin_client.post(reverse("host_add"), ctrl_fields(xmail))
-    assert "The host was not saved yet" in text(asked)
-    assert CHECK in text(asked)
+    page = text(asked)
+    assert page.index("first confirm that it is the right server") < page.index(CHECK)
+    assert page.index(CHECK) < page.index("Password"), "what is asked is met before the fields"
+    assert "Enter it again: it is never sent back to the browser." in page
+    assert "Fill in the MailRoot" not in page
     assert logins(xmail) == 0
     admin_client.post(reverse("host_add"), ctrl_fields(xmail, confirmed=OLD.sha256))
     assert Host.objects.get().trust_fingerprint == OLD.sha256
     entry = AuditEntry.objects.get(action="host.add")
     assert entry.detail["trusted"] == OLD.sha256
+
+
+def test_a_refused_log_in_is_told_once_and_asks_for_nothing_else(
+    admin_client: Client, xmail: XMail
+) -> None:
+    fields = ctrl_fields(xmail, confirmed=OLD.sha256, password="wrong")
+    page = text(admin_client.post(reverse("host_add"), fields))
+    assert page.count("Bad controller login") == 1
+    assert "marked fields" not in page, "no field is marked"
+    assert "Fill in the MailRoot" not in page
 
 
 def test_a_host_that_shows_another_identity_than_the_confirmed_one_gets_no_secret(

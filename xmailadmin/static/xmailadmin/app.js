@@ -160,13 +160,23 @@
     if (event.target.matches("[data-choice-filter]")) filterChoices(event.target);
   });
 
-  // A form is sent once, however often its button is pressed. ---------------------------------------
+  // A form is sent once, however often its button is pressed, and the button shows that it works. --
+  function rest(form) {
+    delete form.dataset.sent;
+    for (const button of form.querySelectorAll(".btn[data-busy]")) delete button.dataset.busy;
+  }
+
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.method !== "post") return;
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "1";
+    const pressed = event.submitter;
+    const button = pressed?.matches(".btn") ? pressed : form.querySelector(".btn[type=submit].btn-primary");
+    if (button) button.dataset.busy = "";
+    // Who waits longer than this may press again. A download leaves the page where it is.
     setTimeout(() => delete form.dataset.sent, 4000);
+    if (form.hasAttribute("data-download")) setTimeout(rest, 4000, form);
   });
 
   // Live parts. ------------------------------------------------------------------------------------
@@ -190,13 +200,14 @@
   addEventListener("resize", () => reachWideTables(document));
   prefersDark.addEventListener("change", showTheme);
   addEventListener("pageshow", () => {
-    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    document.querySelectorAll("form[data-sent]").forEach(rest);
   });
   for (const toggle of document.querySelectorAll("[data-theme-toggle]")) toggle.hidden = false;
   showTheme();
   prepare(document);
   // A form sent back with mistakes puts the reader at the first one.
-  const mistake = document.querySelector("form .is-invalid");
+  const mistake =
+    document.querySelector("form .is-invalid") || document.querySelector("[data-mistake]");
   if (mistake && root.dataset.method === "POST") mistake.focus();
   rememberTimeZone();
 })();
