@@ -114,6 +114,7 @@ ACCESS: dict[str, Rule] = {
     "host_disable": _OPERATE,
     "host_diagnose": _OPERATE,
     "host_rollback": _OPERATE,
+    "host_install": _OPERATE,
     # The page for mail users: what the team does with it, and what everybody with a link sees.
     "host_reader": _OPERATE,
     "pair_reader": _OPERATE,

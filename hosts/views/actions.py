@@ -80,7 +80,7 @@ def _installs(host: Host, remedy: str) -> Iterator[Action]:
         label = _("Install the recorded pair again")
         yield Action(label, _to("host_reinstall", host), post=True)
     elif remedy == "remedy.install_pair":
-        yield Action(_("Choose a pair"), reverse("pair_list"))
+        yield Action(_("Choose a pair"), _to("host_install", host))
 
 
 def _to(name: str, host: Host) -> str:

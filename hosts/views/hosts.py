@@ -26,6 +26,7 @@ from xmailadmin.tables import PAGE, KeysFirst, configure
 
 GET_OR_POST = ("GET", "HEAD", "POST")
 HISTORY_SHOWN = 8  # rows
+PAIRS_SHOWN = 30  # rows
 PATIENCE = timedelta(seconds=90)  # how long a page waits for a diagnosis that was asked for
 
 
@@ -139,6 +140,16 @@ def host_delete(request: HttpRequest, pk: int) -> HttpResponse:
         "danger": True,
     }
     return render(request, "hosts/host_delete.html", context)
+
+
+@require_safe
+def host_install(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks which pair the host shall get; the page that begins the installation comes next."""
+    host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
+    usable = Pair.objects.filter(status=Pair.Status.ISSUED, state="ok")
+    current = usable.exclude(not_after__lt=timezone.now()).defer("certificate", "key_sealed")
+    context = {"host": host, "pairs": current.order_by("-pk")[:PAIRS_SHOWN]}
+    return render(request, "hosts/host_install.html", context)
 
 
 @require_http_methods(GET_OR_POST)

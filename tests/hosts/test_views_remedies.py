@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from certs.models import Pair
 from hosts import deploy, ledger
@@ -171,9 +173,21 @@ def test_a_host_that_shows_another_identity_leads_to_the_page_that_compares_it(
         assert to("host_adopt", host) not in html, "nothing is read from a stranger"
 
 
-def test_a_host_without_a_pair_leads_to_the_pairs(admin_client: Client, tmp_path: Path) -> None:
+def test_a_host_without_a_pair_leads_to_one_and_stays_chosen(
+    admin_client: Client, tmp_path: Path
+) -> None:
     host = local_host(tmp_path, "mail2")
     html = look(admin_client, host)
-    assert f'class="btn btn-outline-secondary btn-sm" href="{reverse("pair_list")}"' in html
+    assert f'class="btn btn-outline-secondary btn-sm" href="{to("host_install", host)}"' in html
+    nothing = admin_client.get(to("host_install", host)).content.decode()
+    assert f'href="{reverse("pair_new")}?host={host.pk}"' in nothing
+    pair, old = issued_pair(), issued_pair()
+    Pair.objects.filter(pk=old.pk).update(not_after=timezone.now() - timedelta(days=1))
+    choice = admin_client.get(to("host_install", host)).content.decode()
+    begins = reverse("deployment_new", args=[pair.pk]) + f"?host={host.pk}"
+    assert f'href="{begins}"' in choice
+    assert reverse("deployment_new", args=[old.pk]) not in choice, "it has expired"
+    ticked = admin_client.get(begins).context["form"].rows
+    assert [row for row, chosen in ticked if chosen] == [host]
     refused = text(admin_client.post(to("host_reinstall", host), follow=True))
     assert "There is no recorded pair that could be installed there." in refused
