@@ -26,12 +26,8 @@ class SpecField(forms.CharField):
 
     default_error_messages = {"required": PROBLEMS["required"]}
 
-    def __init__(
-        self, *, placeholder: str = "", attrs: dict[str, str] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, attrs: dict[str, str] | None = None, **kwargs: Any) -> None:
         widget = kwargs.pop("widget", forms.TextInput)(attrs=attrs)
-        if placeholder:
-            widget.attrs["placeholder"] = placeholder
         super().__init__(strip=False, widget=widget, **kwargs)
 
 
@@ -49,39 +45,33 @@ class PairForm(forms.Form):
     country = SpecField(
         label=_("Country code"),
         help_text=_("JP for Japan"),
-        placeholder="JP",
         initial="JP",
         attrs={"autocomplete": "country", "autocapitalize": "characters", "spellcheck": "false"},
     )
     state = SpecField(
         label=_("State or prefecture"),
         help_text=_("For example: Tokyo"),
-        placeholder="Tokyo",
         attrs={"autocomplete": "address-level1"},
     )
     locality = SpecField(
         label=_("City or town"),
         help_text=_("For example: Shibuya-ku"),
-        placeholder="Shibuya-ku",
         attrs={"autocomplete": "address-level2"},
     )
     organization = SpecField(
         label=_("Organization"),
         help_text=_("For example: Xmail Co., Ltd."),
-        placeholder="Xmail Co., Ltd.",
         attrs={"autocomplete": "organization"},
     )
     organizational_unit = SpecField(
         label=_("Department"),
         help_text=_("For example: Development. May stay empty."),
-        placeholder="Development",
         required=False,
         attrs={"autocomplete": "off"},
     )
     common_name = SpecField(
         label=_("Common name"),
         help_text=_("The host name that mail clients connect to, for example: mail.dojo.jp"),
-        placeholder="mail.dojo.jp",
         attrs={**NAME_ATTRS, "inputmode": "url"},
     )
     aliases = SpecField(
@@ -90,7 +80,6 @@ class PairForm(forms.Form):
             "Further host names and IP addresses, separated by spaces, "
             "for example: dojo.jp www.soopoo.jp"
         ),
-        placeholder="dojo.jp www.soopoo.jp",
         required=False,
         widget=forms.Textarea,
         attrs={**NAME_ATTRS, "rows": "2"},
@@ -98,7 +87,6 @@ class PairForm(forms.Form):
     email = SpecField(
         label=_("E-mail address"),
         help_text=_("May stay empty."),
-        placeholder="postmaster@dojo.jp",
         required=False,
         attrs={**NAME_ATTRS, "autocomplete": "email", "inputmode": "email"},
     )
@@ -115,7 +103,6 @@ class PairForm(forms.Form):
     days = SpecField(
         label=_("Days valid"),
         help_text=_("At most 825"),
-        placeholder=str(MAX_DAYS),
         initial=str(MAX_DAYS),
         attrs={"autocomplete": "off", "inputmode": "numeric"},
     )

@@ -330,7 +330,8 @@ class _Run:
         raise unusable
 
     async def _read(self) -> PairFiles:
-        return PairFiles(*await self.transport.read_all((self.key_path, self.certificate_path)))
+        reading = (self.transport.read(path) for path in (self.key_path, self.certificate_path))
+        return PairFiles(*await together(*reading))
 
     # Words.
 

@@ -32,9 +32,9 @@ def pair_new(request: HttpRequest) -> HttpResponse:
     `?from=<pair>` offers that pair's values, `?host=<host>` chooses hosts to install it on.
     """
     if request.method != "POST":
-        like = _numbered(request.GET.get("from", ""))
-        form = InstallPairForm(initial=_initial(request, like))
-        return _page(request, form, str(_newest(request)), like)
+        like, last = _numbered(request.GET.get("from", "")), _last(request)
+        form = InstallPairForm(initial=_initial(request, like, last))
+        return _page(request, form, str(_newest(request)), like or last)
     form = InstallPairForm(request.POST)
     if not form.is_valid() or form.spec is None:
         return _page(request, form, request.POST.get("after", ""))
@@ -103,9 +103,11 @@ def _made_by_this_form(request: HttpRequest, form: InstallPairForm) -> Pair | No
     return next((pair for pair in since.order_by("-pk")[:10] if pair.spec == wanted), None)
 
 
-def _initial(request: HttpRequest, like: Pair | None) -> dict[str, Any]:
+def _initial(request: HttpRequest, like: Pair | None, last: Pair | None) -> dict[str, Any]:
     """Returns what the form offers: the last values, or those of another pair."""
-    initial = _last_values(request)
+    initial: dict[str, Any] = {}
+    if last is not None:
+        initial |= InstallPairForm.values_of(PairSpec.from_json(last.spec))
     if like is not None:
         initial |= _values_of(like)
     if hosts := request.GET.getlist("host"):
@@ -120,11 +122,10 @@ def _values_of(pair: Pair) -> dict[str, Any]:
     return {"common_name": pair.common_name, "aliases": " ".join(others), "email": ""}
 
 
-def _last_values(request: HttpRequest) -> dict[str, Any]:
-    """Returns what this person wrote last, or else anybody: the next pair is often alike."""
+def _last(request: HttpRequest) -> Pair | None:
+    """Returns what this person asked for last, or else anybody: the next pair is often alike."""
     made = Pair.objects.filter(origin=Pair.Origin.ISSUED).exclude(spec={}).order_by("-pk")
-    last = made.filter(created_by__username=request.user.get_username()).first() or made.first()
-    return dict(InstallPairForm.values_of(PairSpec.from_json(last.spec))) if last else {}
+    return made.filter(created_by__username=request.user.get_username()).first() or made.first()
 
 
 def _numbered(raw: str) -> Pair | None:
