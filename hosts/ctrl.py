@@ -14,16 +14,16 @@ import re
 import socket
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Container
+from collections.abc import Container, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from hosts.messages import Message, Param, system_reason
+from hosts.wire import Wire
 
 CLEAR_PORT, TLS_PORT = 6017, 6018
 TIMEOUT_S = 10.0
 MAX_LINE = 64 * 1024
-MAX_BYTES = 4 * 1024 * 1024
 #: One TLS record: XMail gets it as a whole or not at all, however the connection breaks.
 ONE_RECORD = 16 * 1024
 
@@ -31,9 +31,11 @@ NO_SUCH_FILE, NOT_CREATED, NO_SUCH_DIRECTORY, TLS_OFF = 19, 10, 211, 249
 LIST_FOLLOWS, SEND_DATA = 100, 101
 
 _REPLY = re.compile(r"([+-])(\d{5})\s?(.*)")
-_LIST_END = re.compile(rb"(?:\A|\n)(\.\r?\n)")
 _STAMP = re.compile(r"<[^<>\s]+>")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f"]')
+
+
+T = TypeVar("T")
 
 
 class CtrlError(Exception):
@@ -67,46 +69,36 @@ class Reply:
     number: int
     text: str
 
+    def refused(self) -> Refused:
+        """This answer as an error."""
+        return Refused(self.number, self.text)
+
 
 class Session:
-    """One connection; use `open`, then perhaps `start_tls`, then `login`."""
+    """One connection; use `open`, then perhaps `start_tls`, then `login`.
 
-    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
+    Commands that are sent together cost one round trip: XMail reads line after line from what has
+    come in, and answers each.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
         self.encrypted = False
         #: SHA-256 of the certificate that XMail presented, in hexadecimal.
         self.sha256 = ""
         self.version = ""
-        self._sock: socket.socket | None = sock
+        self._wire = Wire()
         self._timeout_s = timeout_s
         self._stamp = ""
         self._logged_in = False
-        self._buffer = bytearray()
-        self._tls: ssl.SSLObject | None = None
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def open(
         cls, ip: str, port: int, *, tls_at_once: bool = False, timeout_s: float = TIMEOUT_S
     ) -> Self:
         """A session that has been greeted; TLS from the first byte on (6018) if wanted."""
-        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        session = cls(sock, timeout_s)
+        session = cls(timeout_s)
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            where: dict[str, Param] = {"address": ip, "port": port}
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await session._loop.sock_connect(sock, (ip, port))
-            except TimeoutError:
-                raise CtrlError("ctrl.no_answer", where) from None
-            except ConnectionRefusedError:
-                raise CtrlError("ctrl.nobody_listens", where) from None
-            except OSError as error:
-                params = {**where, "reason": system_reason(error)}
-                raise CtrlError("ctrl.unreachable", params) from None
+            await session._connect(ip, port)
             if tls_at_once:
                 await session._handshake()
             await session._greeting()
@@ -121,7 +113,7 @@ class Session:
         if not reply.good:
             if reply.number == TLS_OFF:
                 raise CtrlError("ctrl.tls_off", permanent=True)
-            raise Refused(reply.number, reply.text)
+            raise reply.refused()
         await self._handshake()
 
     def check_identity(self, trusted: Container[str]) -> None:
@@ -140,67 +132,107 @@ class Session:
             raise CtrlError("ctrl.bad_login", params, permanent=True)
         self._logged_in = True
 
-    async def get(self, path: str) -> bytes | None:
-        """The content of a file below MailRoot with LF ends; None if XMail cannot open it."""
-        try:
-            return await self._list_reply(command("cfgfileget", path))
-        except Refused as error:
-            if error.number == NO_SUCH_FILE:
-                return None
-            raise
+    async def get(self, *paths: str) -> list[bytes | None]:
+        """The contents of files below MailRoot with LF ends; None for one that XMail lacks."""
 
-    async def put(self, path: str, data: bytes, *, at_once: bool = False) -> None:
-        """Overwrite a file; no data deletes it. A good answer does not prove that it is there.
+        async def ask() -> list[bytes | None]:
+            self._wire.send(b"".join(command("cfgfileget", path) for path in paths))
+            with self._closed_by_refusal(if_=len(paths) > 1):
+                return [await self._list() for _ in paths]
+
+        return await self._in_time(ask())
+
+    async def write(self, path: str, data: bytes, *, at_once: bool = False) -> bytes | None:
+        """Overwrite a file, and return what is there then, as `get` does; no data deletes it.
 
         `at_once` sends command and data together without waiting for XMail to ask for the data,
         and so, where they fit into one TLS record, leaves no moment at which a broken connection
         makes XMail store half of it. Only for a directory to which such a write has succeeded.
         """
-        line, body = command("cfgfileset", path), as_lines(data)
-        at_once = at_once and len(line) + len(body) <= ONE_RECORD
-        reply = await self._ask(line + body if at_once else line)
-        if not (reply.good and reply.number == SEND_DATA):
-            if at_once:  # what was sent as data is taken for commands now
-                self.close()
-            raise Refused(reply.number, reply.text)
-        reply = await (self._reply() if at_once else self._ask(body))
-        if not reply.good:
-            self.close()  # nobody knows how much of the data XMail has taken for commands
-            raise Refused(reply.number, reply.text)
+        if not at_once or not _fits(path, data):
+            await self._in_time(self._put(path, data))
+            [found] = await self.get(path)
+            return found
+
+        async def ask() -> bytes | None:
+            self._wire.send(_upload(path, data) + command("cfgfileget", path))
+            await self._taken()
+            return await self._list()
+
+        return await self._in_time(ask())
+
+    async def try_out(self, path: str, data: bytes) -> bytes | None:
+        """Write a file, read it back and delete it; returns what was read.
+
+        Shows whether there is room, and that data may follow a command at once.
+        """
+        if not _fits(path, data):
+            found = await self.write(path, data)
+            await self.delete(path)
+            return found
+
+        async def ask() -> bytes | None:
+            self._wire.send(_upload(path, data) + command("cfgfileget", path) + _upload(path, b""))
+            await self._taken()
+            with self._closed_by_refusal():
+                found = await self._list()
+            try:
+                await self._taken()
+            except Refused:
+                if found is not None:  # otherwise there was nothing to delete
+                    raise
+            return found
+
+        return await self._in_time(ask())
+
+    async def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        await self._in_time(self._put(path, b""))
 
     async def files(self, directory: str, pattern: str) -> list[tuple[str, int]]:
         """Names and sizes of the files that match; [] without the directory."""
-        try:
-            listing = await self._list_reply(command("filelist", directory or ".", pattern))
-        except Refused as error:
-            if error.number == NO_SUCH_DIRECTORY:
-                return []
-            raise
+
+        async def ask() -> bytes | None:
+            self._wire.send(command("filelist", directory or ".", pattern))
+            return await self._list(missing=NO_SUCH_DIRECTORY)
+
+        listing = await self._in_time(ask())
         found = []
-        for line in listing.decode("utf-8", "replace").splitlines():
+        for line in (listing or b"").decode("utf-8", "replace").splitlines():
             name, _, size = line.partition("\t")
             digits = size.strip('"')
             found.append((name.strip('"'), int(digits) if digits.isdigit() else 0))
         return found
 
-    async def quit(self) -> None:
+    def quit(self) -> None:
         """Take leave, if there is somebody who would not take it for a login, and close."""
-        with contextlib.suppress(CtrlError):
-            if self._logged_in and self._sock is not None:
-                async with self._step():
-                    await self._write(b'"quit"\r\n')
+        with contextlib.suppress(OSError, EOFError):
+            if self._logged_in:
+                self._wire.send(command("quit"))
         self.close()
 
     def close(self) -> None:
         """Close the connection, if it is open."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        self._wire.close()
 
     # The dialogue.
 
+    async def _connect(self, ip: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        where: dict[str, Param] = {"address": ip, "port": port}
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._wire.connect(family, (ip, port))
+        except TimeoutError:
+            raise CtrlError("ctrl.no_answer", where) from None
+        except ConnectionRefusedError:
+            raise CtrlError("ctrl.nobody_listens", where) from None
+        except OSError as error:
+            params = {**where, "reason": system_reason(error)}
+            raise CtrlError("ctrl.unreachable", params) from None
+
     async def _greeting(self) -> None:
-        reply = await self._reply(greeting=True)
+        reply = await self._in_time(self._reply(greeting=True))
         stamp = _STAMP.search(reply.text)
         if not reply.good:
             raise CtrlError("ctrl.turned_away", {"reply": shown(reply.text)}, permanent=True)
@@ -210,60 +242,10 @@ class Session:
         found = re.search(r"XMail (\S+)", reply.text)
         self.version = found[1] if found else ""
 
-    async def _ask(self, data: bytes) -> Reply:
-        async with self._step():
-            await self._write(data)
-            line = await self._line()
-        return self._understood(line)
-
-    async def _list_reply(self, line: bytes) -> bytes:
-        reply = await self._ask(line)
-        if not (reply.good and reply.number == LIST_FOLLOWS):
-            raise Refused(reply.number, reply.text)
-        async with self._step():
-            lines = b"\n" + await self._list()
-        return lines.replace(b"\r\n", b"\n").replace(b"\n.", b"\n")[1:]
-
-    async def _reply(self, *, greeting: bool = False) -> Reply:
-        async with self._step():
-            line = await self._line()
-        return self._understood(line, greeting=greeting)
-
-    def _understood(self, line: bytes, *, greeting: bool = False) -> Reply:
-        text = line.decode("utf-8", "replace")
-        found = _REPLY.match(text)
-        if not found:
-            raise CtrlError("ctrl.not_xmail", {"reply": shown(text)}, permanent=greeting)
-        return Reply(found[1] == "+", int(found[2]), text)
-
-    # The wire.
-
-    @contextlib.asynccontextmanager
-    async def _step(self) -> AsyncIterator[None]:
-        """One step of the dialogue in its time; whatever breaks it ends the session."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                yield
-        except TimeoutError:
-            self.close()
-            raise CtrlError("ctrl.silent", {"seconds": round(self._timeout_s)}) from None
-        except (OSError, EOFError):
-            self.close()
-            raise CtrlError("ctrl.lost") from None
-
     async def _handshake(self) -> None:
-        self._buffer.clear()  # what came in clear must not pass for an answer inside TLS
-        tls = _context().wrap_bio(self._incoming, self._outgoing)
         try:
             async with asyncio.timeout(self._timeout_s):
-                while True:
-                    try:
-                        tls.do_handshake()
-                        break
-                    except ssl.SSLWantReadError:
-                        await self._flush()
-                        await self._feed()
-                await self._flush()
+                await self._wire.handshake(_context())
         except (TimeoutError, ConnectionError, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             self.close()
             raise TLSUnusable("ctrl.tls_unusable", permanent=True) from None
@@ -271,71 +253,78 @@ class Session:
             self.close()
             reason = getattr(error, "reason", None) or str(error)
             raise CtrlError("ctrl.tls_failed", {"reason": shown(str(reason))}) from None
-        self._tls, self.encrypted = tls, True
-        certificate = tls.getpeercert(binary_form=True)
+        self.encrypted = True
+        assert self._wire.tls is not None  # noqa: S101  since there was a handshake
+        certificate = self._wire.tls.getpeercert(binary_form=True)
         self.sha256 = hashlib.sha256(certificate).hexdigest() if certificate else ""
 
-    async def _write(self, data: bytes) -> None:
-        if self._tls is not None:
-            self._tls.write(data)
-            await self._flush()
-        else:
-            await self._loop.sock_sendall(self._live, data)
+    async def _ask(self, data: bytes) -> Reply:
+        async def ask() -> Reply:
+            self._wire.send(data)
+            return await self._reply()
 
-    async def _line(self) -> bytes:
-        """The next line without its end; EOFError when there is none."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > MAX_LINE:
-                raise EOFError
-            self._buffer += await self._receive()
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line.removesuffix(b"\r")
+        return await self._in_time(ask())
 
-    async def _list(self) -> bytes:
-        """The lines that follow, up to a lone dot and without it."""
-        looked = 0
-        while not (end := _LIST_END.search(self._buffer, looked)):
-            if len(self._buffer) > MAX_BYTES:
-                raise CtrlError("ctrl.not_xmail", {"reply": "…"}, permanent=True)
-            looked = max(0, len(self._buffer) - len(b"\n.\r"))
-            self._buffer += await self._receive()
-        lines = bytes(self._buffer[: end.start(1)])
-        del self._buffer[: end.end()]
-        return lines
+    async def _in_time(self, step: Coroutine[Any, Any, T]) -> T:
+        """One step of the dialogue in its time; whatever breaks it ends the session."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await step
+        except TimeoutError:
+            self.close()
+            raise CtrlError("ctrl.silent", {"seconds": round(self._timeout_s)}) from None
+        except (OSError, EOFError):
+            self.close()
+            raise CtrlError("ctrl.lost") from None
 
-    async def _receive(self) -> bytes:
-        if self._tls is None:
-            data = await self._loop.sock_recv(self._live, MAX_LINE)
-            if not data:
-                raise EOFError
-            return data
-        while True:
-            try:
-                data = self._tls.read(MAX_LINE)
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-            else:
-                if not data:
-                    raise EOFError
-                return data
+    async def _reply(self, *, greeting: bool = False) -> Reply:
+        text = (await self._wire.line(MAX_LINE)).decode("utf-8", "replace")
+        found = _REPLY.match(text)
+        if not found:
+            raise CtrlError("ctrl.not_xmail", {"reply": shown(text)}, permanent=greeting)
+        return Reply(found[1] == "+", int(found[2]), text)
 
-    async def _feed(self) -> None:
-        data = await self._loop.sock_recv(self._live, MAX_LINE)
-        if not data:
-            raise EOFError
-        self._incoming.write(data)
+    async def _list(self, missing: int = NO_SUCH_FILE) -> bytes | None:
+        """The lines of an answer, with LF ends; None if it is the number of what is missing."""
+        reply = await self._reply()
+        if reply.number == missing and not reply.good:
+            return None
+        if not (reply.good and reply.number == LIST_FOLLOWS):
+            raise reply.refused()
+        lines = b"\n" + await self._wire.block()
+        return lines.replace(b"\r\n", b"\n").replace(b"\n.", b"\n")[1:]
 
-    async def _flush(self) -> None:
-        if self._outgoing.pending:
-            await self._loop.sock_sendall(self._live, self._outgoing.read())
+    @contextlib.contextmanager
+    def _closed_by_refusal(self, *, if_: bool = True) -> Iterator[None]:
+        """For an answer that others follow: after a refusal nobody reads those."""
+        try:
+            yield
+        except Refused:
+            if if_:
+                self.close()
+            raise
 
-    @property
-    def _live(self) -> socket.socket:
-        if self._sock is None:
-            raise EOFError
-        return self._sock
+    async def _put(self, path: str, data: bytes) -> None:
+        self._wire.send(command("cfgfileset", path))
+        reply = await self._reply()
+        if not (reply.good and reply.number == SEND_DATA):
+            raise reply.refused()
+        self._wire.send(as_lines(data))
+        await self._stored()
+
+    async def _taken(self) -> None:
+        """The two answers to an upload that did not wait for the first of them."""
+        reply = await self._reply()
+        if not (reply.good and reply.number == SEND_DATA):
+            self.close()  # what was sent as data is taken for commands now
+            raise reply.refused()
+        await self._stored()
+
+    async def _stored(self) -> None:
+        reply = await self._reply()
+        if not reply.good:
+            self.close()  # nobody knows how much of the data XMail has taken for commands
+            raise reply.refused()
 
 
 def checked(field: str) -> str:
@@ -348,6 +337,15 @@ def checked(field: str) -> str:
 def command(name: str, *arguments: str) -> bytes:
     """A command line: the name and its arguments quoted and TAB separated."""
     return ("\t".join(f'"{checked(word)}"' for word in (name, *arguments)) + "\r\n").encode()
+
+
+def _upload(path: str, data: bytes) -> bytes:
+    """The command and its data, for an XMail that need not ask for the data."""
+    return command("cfgfileset", path) + as_lines(data)
+
+
+def _fits(path: str, data: bytes) -> bool:
+    return len(_upload(path, data)) <= ONE_RECORD
 
 
 def as_lines(data: bytes) -> bytes:

@@ -330,8 +330,7 @@ class _Run:
         raise unusable
 
     async def _read(self) -> PairFiles:
-        reading = (self.transport.read(path) for path in (self.key_path, self.certificate_path))
-        return PairFiles(*await together(*reading))
+        return PairFiles(*await self.transport.read_all((self.key_path, self.certificate_path)))
 
     # Words.
 

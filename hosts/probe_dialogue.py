@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator
-from typing import Any
 
 from hosts.messages import Message, system_reason
+from hosts.wire import Wire
 
 MAX_LINE = 2048
 MAX_LINES = 100
@@ -48,117 +46,38 @@ class Failure(Exception):
         self.message = message
 
 
-class Channel:
-    """A socket that reads whole, bounded lines, in clear or inside TLS, each step in its time.
-
-    Raises OSError (TimeoutError, ConnectionError, ssl.SSLError) and EOFError.
-    """
+class Channel(Wire):
+    """A wire on which each step, and all of them together, has its time."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.tls: ssl.SSLObject | None = None
+        super().__init__()
         self.xmail_version = ""
         self.chain: tuple[bytes, ...] = ()
         self.tls_version = ""
         self.cipher = ""
-        self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._end = self._loop.time() + 2 * timeout_s
-        self._sock: socket.socket | None = None
-        self._buffer = b""
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
 
-    @contextlib.asynccontextmanager
-    async def step(self, limit_s: float | None = None) -> AsyncIterator[None]:
+    def step(self, limit_s: float | None = None) -> asyncio.Timeout:
         """One step of the dialogue; TimeoutError when it takes too long."""
         limit = self._timeout_s if limit_s is None else min(limit_s, self._timeout_s)
-        async with asyncio.timeout_at(min(self._loop.time() + limit, self._end)):
-            yield
+        return asyncio.timeout_at(min(self._loop.time() + limit, self._end))
 
-    async def connect(self, family: int, sockaddr: tuple[Any, ...]) -> None:
-        """A TCP connection to this address; there is none before."""
-        self.close()
-        self._sock = socket.socket(family, socket.SOCK_STREAM)
-        self._sock.setblocking(False)
-        await self._loop.sock_connect(self._sock, sockaddr)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    async def line(self) -> str:
+    async def hear(self) -> str:
         """The next line without its end; EOFError for a line cut short or without an end."""
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > MAX_LINE:
-                raise EOFError
-            self._buffer += await self._read()
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.rstrip(b"\r").decode("latin-1")
+        return (await self.line(MAX_LINE)).decode("latin-1")
 
-    async def send(self, line: str) -> None:
+    def say(self, line: str) -> None:
         """One line."""
-        data = f"{line}\r\n".encode("ascii")
-        if self.tls is None:
-            await self._loop.sock_sendall(self._open, data)
-        else:
-            self.tls.write(data)
-            await self._flush()
+        self.send(f"{line}\r\n".encode("ascii"))
 
-    async def handshake(self, context: ssl.SSLContext, server_name: str | None) -> None:
-        """TLS from here on."""
-        self._buffer = b""  # what came in clear must not pass for an answer inside TLS
-        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-        self.tls = tls
+    async def handshake(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        await super().handshake(context, server_name)
+        assert self.tls is not None  # noqa: S101  since there was a handshake
         # Noted now: a session that the server breaks later tells nothing any more.
-        self.chain = served_chain(tls)
-        self.tls_version = tls.version() or ""
-        self.cipher = (tls.cipher() or ("",))[0]
-        await self._flush()
-
-    def close(self) -> None:
-        """Ends the connection, if there is one."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-
-    @property
-    def _open(self) -> socket.socket:
-        if self._sock is None:
-            raise EOFError
-        return self._sock
-
-    async def _read(self) -> bytes:
-        if self.tls is None:
-            data = await self._loop.sock_recv(self._open, MAX_LINE)
-        else:
-            data = await self._read_tls(self.tls)
-        if not data:
-            raise EOFError
-        return data
-
-    async def _read_tls(self, tls: ssl.SSLObject) -> bytes:
-        while True:
-            try:
-                return tls.read(MAX_LINE)
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-            except ssl.SSLZeroReturnError:
-                return b""
-
-    async def _feed(self) -> None:
-        data = await self._loop.sock_recv(self._open, 65536)
-        if not data:
-            raise EOFError
-        self._incoming.write(data)
-
-    async def _flush(self) -> None:
-        if self._outgoing.pending:
-            await self._loop.sock_sendall(self._open, self._outgoing.read())
+        self.chain = served_chain(self.tls)
+        self.tls_version = self.tls.version() or ""
+        self.cipher = (self.tls.cipher() or ("",))[0]
 
 
 def served_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
@@ -219,9 +138,9 @@ async def _start_tls(channel: Channel, protocol: str) -> None:
     try:
         async with channel.step():
             if protocol == "smtp":
-                await channel.send("EHLO probe.invalid")
+                channel.say("EHLO probe.invalid")
                 await _reply(channel, protocol)
-            await channel.send(_START[protocol])
+            channel.say(_START[protocol])
             text = await _reply(channel, protocol)
     except TimeoutError:
         raise Failure("command", Message("probe.silent_command")) from None
@@ -270,7 +189,7 @@ async def _greeting_inside(channel: Channel, protocol: str) -> Message:
     with contextlib.suppress(OSError, EOFError):
         async with channel.step(FAREWELL_S):
             if _FAREWELL[protocol]:
-                await channel.send(_FAREWELL[protocol])
+                channel.say(_FAREWELL[protocol])
     return Message("probe.ok")
 
 
@@ -279,7 +198,7 @@ async def _farewell(channel: Channel, protocol: str) -> Message:
     connection only after the client has finished its handshake."""
     try:
         async with channel.step(FAREWELL_S):
-            await channel.send(_FAREWELL[protocol])
+            channel.say(_FAREWELL[protocol])
             await _reply(channel, protocol)
     except TimeoutError:
         return Message("probe.ok_silent")
@@ -290,11 +209,11 @@ async def _farewell(channel: Channel, protocol: str) -> Message:
 
 async def _reply(channel: Channel, protocol: str) -> str:
     """The first line of an answer, the whole of which has been read; EOFError if it never ends."""
-    first = line = await channel.line()
+    first = line = await channel.hear()
     for _ in range(MAX_LINES):
         if protocol != "smtp" or line[3:4] != "-" or not line[:3].isdigit():
             return first
-        line = await channel.line()
+        line = await channel.hear()
     raise EOFError
 
 

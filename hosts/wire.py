@@ -139,10 +139,10 @@ class Wire(asyncio.Protocol):
             self._transport.write(self._outgoing.read())
 
     def _acknowledge_at_once(self) -> None:
-        """Have a server that still waits for us to acknowledge the end of its handshake go on.
+        """Acknowledge what comes next without the kernel's usual 40 ms of patience.
 
-        XMail writes in small pieces and leaves Nagle's algorithm on: its first word inside TLS
-        comes some 40 ms late otherwise (docs/xmail.md), when the kernel's delay has run out.
+        A server that sends TLS 1.3 session tickets with Nagle's algorithm on holds its first line
+        back until then (docs/xmail.md).
         """
         if _QUICKACK is not None and self._transport is not None:
             sock = self._transport.get_extra_info("socket")

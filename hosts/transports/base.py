@@ -18,6 +18,7 @@ from typing import ClassVar, Self
 from hosts import addresses
 from hosts.addresses import AddressError, Network
 from hosts.messages import Message
+from hosts.together import together
 
 SSLCONF = "sslconf"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
@@ -171,6 +172,10 @@ class Transport(ABC):
     @abstractmethod
     async def read(self, path: str) -> bytes | None:
         """The content of a file, or None if there is no such file."""
+
+    async def read_all(self, paths: Sequence[str]) -> list[bytes | None]:
+        """The content of each file as `read` gives it, in as few round trips as can be."""
+        return await together(*map(self.read, paths))
 
     @abstractmethod
     async def info(self, path: str) -> FileInfo | None:

@@ -102,7 +102,7 @@ class CtrlTransport(Transport):
         self._held.clear()
         self.confidential = False
         if session is not None:
-            await session.quit()
+            session.quit()
 
     async def scan(self) -> str:
         ip = await self.locate(self.target.address)
@@ -117,8 +117,17 @@ class CtrlTransport(Transport):
                 if await self._size(session, path) is None:
                     return None
                 raise TransportError(Message("ctrl.not_in_clear", {"path": path}), permanent=True)
-            self._held[path] = data = await session.get(path)
+            [data] = await session.get(path)
+            self._held[path] = data
             return data
+
+    async def read_all(self, paths: Sequence[str]) -> list[bytes | None]:
+        if not self.confidential:
+            return await super().read_all(paths)
+        async with self._use(*map(check_path, paths)) as session:
+            found = await session.get(*paths)
+            self._held.update(zip(paths, found, strict=True))
+            return found
 
     async def info(self, path: str) -> FileInfo | None:
         async with self._use(check_path(path)) as session:
@@ -160,7 +169,7 @@ class CtrlTransport(Transport):
                     if not self.confidential and not _is_public(path):
                         message = Message("ctrl.not_in_clear", {"path": path})
                         raise TransportError(message, permanent=True)
-                    await session.put(path, b"")
+                    await session.delete(path)
                 self._held[path] = None
 
     def canonical(self, data: bytes | None) -> bytes | None:
@@ -204,10 +213,9 @@ class CtrlTransport(Transport):
         """Make sure that there is room, and that data may follow a command at once."""
         path = posixpath.join(posixpath.dirname(file.path), SCRATCH)
         data = _scratch(len(file.data))
-        written = await self._write(path, data, at_once=True)
         async with self._use(path) as session:
-            await session.put(path, b"", at_once=written)
-        if not written:
+            found = await session.try_out(path, data)
+        if found != self.canonical(data):
             message = Message("transport.disk_full", {"path": file.path})
             raise TransportError(message, permanent=True)
 
@@ -218,9 +226,7 @@ class CtrlTransport(Transport):
         """Write a file and read it back; False if it is not what was written."""
         async with self._use(path) as session:
             self._held.pop(path, None)
-            await session.put(path, data, at_once=at_once)
-            found = await session.get(path)
-            self._held[path] = found
+            self._held[path] = found = await session.write(path, data, at_once=at_once)
         return found == self.canonical(data)
 
     async def _write_back(self, before: dict[str, bytes | None]) -> None:
@@ -247,9 +253,9 @@ class CtrlTransport(Transport):
                     await self.remove([path])
 
     @asynccontextmanager
-    async def _use(self, path: str) -> AsyncIterator[Session]:
-        """The session, for one command at a time."""
-        async with self._turn, _translated(path):
+    async def _use(self, *paths: str) -> AsyncIterator[Session]:
+        """The session, for one command, or some that are sent together, at a time."""
+        async with self._turn, _translated(", ".join(paths)):
             if self._session is None:
                 raise CtrlError("ctrl.lost")
             yield self._session

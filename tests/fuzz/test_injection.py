@@ -58,20 +58,22 @@ def test_no_string_becomes_another_command(xmail: XMail, tally: Tally, text: str
         return await Session.open("127.0.0.1", xmail.ports["ctrl"], timeout_s=5)
 
     async def attack() -> None:
-        for attempt in ("user", "get", "put", "files", "data"):
+        for attempt in ("user", "get", "put", "files", "data", "data at once"):
             link = await session()
             with contextlib.suppress(CtrlError, UnicodeEncodeError):
                 await link.login(text if attempt == "user" else USER, PASSWORD)
                 if attempt == "get":
                     await link.get(text)
                 elif attempt == "put":
-                    await link.put(text, b"x\n")
+                    await link.write(text, b"x\n")
                 elif attempt == "files":
                     await link.files("sslconf", text)
                     await link.files(text, "*")
                 elif attempt == "data":
-                    await link.put("sslconf/data", text.encode())
-            await link.quit()
+                    await link.write("sslconf/data", text.encode())
+                elif attempt == "data at once":
+                    await link.write("sslconf/data", text.encode(), at_once=True)
+            link.quit()
 
     before, uploads = len(xmail.seen.commands), len(xmail.seen.uploads)
     asyncio.run(attack())
@@ -79,7 +81,7 @@ def test_no_string_becomes_another_command(xmail: XMail, tally: Tally, text: str
     extra = [line for line in lines if not line.startswith(VERBS) and not login_line(line)]
     assert extra == []
     assert not [line for line in lines if "userdel" in line and not login_line(line)]
-    assert sum(line.startswith('"quit"') for line in lines) <= 5
+    assert sum(line.startswith('"quit"') for line in lines) <= 6
     for path, data in xmail.seen.uploads[uploads:]:
         assert path != "server.tab"
         if path == "sslconf/data":
