@@ -101,7 +101,8 @@ def deploy(pair: Any, hosts: list[Any]) -> None:
     from django.db import connection
 
     from hosts import ledger
-    from hosts.deploy import CHUNK, create_deployment
+    from hosts.deploy import create_deployment
+    from hosts.turns import CHUNK
 
     deployment = create_deployment(pair, hosts, by=None)
     ids = list(deployment.installations.order_by("pk").values_list("pk", flat=True))

@@ -1,7 +1,6 @@
-"""Deployments: requested here as rows, rung by messages, and settled when every host is done.
+"""Deployments as people ask for them: begun, tried again, rolled back, cancelled; rows, each time.
 
-Rows are the truth and a message is only a doorbell (docs/decisions.md): whatever is lost, the
-sweep rings again. What a worker then does with the rows is in hosts/ledger.py.
+When which row has its turn is in hosts/turns.py, what a worker does then in hosts/ledger.py.
 """
 
 from __future__ import annotations
@@ -11,42 +10,33 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from certs.models import Pair
-from certs.models.lease import free, lease_now, unrung
 from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
-from xmailadmin import audit, celery
+from hosts.turns import final, ring, settle
+from xmailadmin import audit
 
 if TYPE_CHECKING:
     from xmailadmin.models import User
 
 __all__ = [
-    "CHUNK",
     "NothingToRollBack",
     "cancel",
     "create_deployment",
-    "next_chunk",
     "put_right",
-    "ready",
     "retry",
     "retryable",
-    "ring",
     "rollback_deployment",
     "rollback_host",
-    "settle",
-    "sweep",
     "undoable",
 ]
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 50  # hosts a message
 HOSTS_AN_ENTRY = 100  # of the audit
-SWEEP_CHUNKS = 20  # messages a sweep
 Status = Installation.Status
 
 
@@ -276,53 +266,6 @@ def _place(host: Host) -> str:
     return f"{host.transport}://{host.address}/{host.mailroot.lstrip('/')}"
 
 
-def ready() -> QuerySet[Installation]:
-    """Returns the installations that a worker may claim now.
-
-    Unfinished and held by nobody; the pair made; nothing older waiting for the same host, so that
-    each host gets its deployments in the order they were asked for; the earlier wave done.
-    """
-    unfinished = Installation.objects.filter(status__in=Installation.UNFINISHED).order_by()
-    older = unfinished.filter(host=OuterRef("host"), pk__lt=OuterRef("pk"))
-    wave = unfinished.filter(deployment=OuterRef("deployment"), wave__lt=OuterRef("wave"))
-    return unfinished.filter(
-        free(),
-        Q(pair=None) | Q(pair__status=Pair.Status.ISSUED),
-        ~Exists(older),
-        ~Exists(wave),
-        host__isnull=False,
-    )
-
-
-def next_chunk() -> QuerySet[Installation] | None:
-    """Returns the installations that a worker shall begin next, None if all are done or begun.
-
-    The deployment with the fewest hosts in work has its turn, so that a big one does not make a
-    small one wait until it is through.
-    """
-    waiting = set(ready().values_list("deployment", flat=True).distinct())
-    if not waiting:
-        return None
-    in_work = Installation.objects.filter(~free(), deployment__in=waiting, status=Status.RUNNING)
-    busy = dict(in_work.order_by().values_list("deployment").annotate(Count("pk")))
-    turn = min(waiting, key=lambda pk: (busy.get(pk, 0), pk))
-    chunk = ready().filter(deployment=turn).order_by("pk")
-    # Hosts that may be cancelled by a failure elsewhere are begun by one worker alone.
-    return chunk if Deployment.objects.get(pk=turn).stop_after else chunk[:CHUNK]
-
-
-def ring(ids: Sequence[int], deployment: Deployment) -> None:
-    """Sends one message per chunk of installations. A broker that is away is no error: the sweep
-    rings again when it is back."""
-    size = len(ids) or 1 if deployment.stop_after else CHUNK
-    for start in range(0, len(ids), size):
-        chunk = ids[start : start + size]
-        Installation.objects.filter(pk__in=chunk).update(rung_at=lease_now())
-        if not celery.ring("hosts.tasks.install_hosts", list(chunk)):
-            Installation.objects.filter(pk__in=ids).update(rung_at=None)
-            return
-
-
 def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:
     """Cancels `deployment` on every host that it has not begun, and returns on how many.
 
@@ -334,70 +277,13 @@ def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:
     with transaction.atomic():
         tokens = set(claimed.exclude(token="").values_list("token", flat=True))
         count = unbegun.filter(status=Status.QUEUED).update(
-            **_final(Status.CANCELLED, "deploy.cancelled")
+            **final(Status.CANCELLED, "deploy.cancelled")
         )
         # The worker that has claimed these finds its token gone when it begins, and leaves off.
-        count += claimed.update(**_final(Status.CANCELLED, "deploy.cancelled"))
+        count += claimed.update(**final(Status.CANCELLED, "deploy.cancelled"))
         held = Installation.objects.filter(token__in=tokens).values("host")
         idle = Host.objects.filter(token__in=tokens).exclude(pk__in=held)
         idle.update(token="", lease_until=None)
         audit.record(by, "deployment.cancel", deployment, hosts=count)
     settle(Deployment.objects.filter(pk=deployment.pk))
     return count
-
-
-def settle(deployments: QuerySet[Deployment]) -> None:
-    """Cancels what must not begin any more and marks as finished what has no host left to do."""
-    for deployment in deployments.filter(finished_at=None).select_related("pair"):
-        # What was begun and handed back may have half a pair on its host: that is finished.
-        waiting = deployment.installations.filter(status=Status.QUEUED, adopted=False)
-        deployment.installations.filter(status=Status.QUEUED, host=None).update(
-            **_final(Status.CANCELLED, "deploy.host_deleted")
-        )
-        failures = deployment.installations.filter(status__in=Installation.BAD)
-        if deployment.pair is not None and deployment.pair.status == Pair.Status.FAILED:
-            waiting.update(**_final(Status.FAILED, "deploy.pair_failed"))
-        elif failures.filter(wave=0).exists():
-            waiting.update(**_final(Status.CANCELLED, "deploy.first_failed"))
-        elif deployment.stop_after and failures.count() >= deployment.stop_after:
-            waiting.update(**_final(Status.CANCELLED, "deploy.stopped"))
-        if not deployment.installations.filter(status__in=Installation.UNFINISHED).exists():
-            Deployment.objects.filter(pk=deployment.pk, finished_at=None).update(
-                finished_at=timezone.now(), tally=deployment.counts()
-            )
-
-
-def _final(status: Status, code: str) -> dict[str, object]:
-    return {
-        "status": status,
-        "message": Message(code).to_json(),
-        "finished_at": timezone.now(),
-        "token": "",
-        "lease_until": None,
-    }
-
-
-def sweep() -> None:
-    """Rings for everything that is waiting and that nobody works on or was rung for lately."""
-    pairs = Pair.objects.filter(
-        free(), unrung(), status__in=(Pair.Status.QUEUED, Pair.Status.ISSUING)
-    )
-    for pair_id in list(pairs.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
-        if not pairs.filter(pk=pair_id).update(rung_at=lease_now()):
-            continue  # another sweep was quicker
-        if not celery.ring("certs.tasks.make_pair", pair_id):
-            Pair.objects.filter(pk=pair_id).update(rung_at=None)
-            return
-    settle(Deployment.objects.all())
-    waiting = ready().filter(unrung()).order_by("deployment_id", "pk")
-    by_deployment: dict[int, list[int]] = {}
-    with transaction.atomic():  # two sweeps at once ring each for other rows
-        locked = waiting.select_for_update(of=("self",), skip_locked=True)
-        for deployment_id, row_id in locked.values_list("deployment_id", "pk")[
-            : CHUNK * SWEEP_CHUNKS
-        ]:
-            by_deployment.setdefault(deployment_id, []).append(row_id)
-        ids = [row_id for found in by_deployment.values() for row_id in found]
-        Installation.objects.filter(pk__in=ids).update(rung_at=lease_now())
-    for deployment in Deployment.objects.filter(pk__in=by_deployment):
-        ring(by_deployment[deployment.pk], deployment)

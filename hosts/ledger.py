@@ -25,11 +25,12 @@ from certs.facts import CertificateFacts
 from certs.models import NoteSnapshot, Pair
 from certs.models.lease import LEASE, free, lease_end, new_token
 from certs.note_snapshots import snapshot_for
-from hosts import deploy
+from hosts import deploy, turns
 from hosts.aftermath import host_values
 from hosts.client_names import client_names
-from hosts.fan_out import Entry, FanOut, Job, stop, stopping
-from hosts.install import LeaseLost, Order, Outcome, PairFiles
+from hosts.fan_out import Entry, FanOut, stop, stopping
+from hosts.install import LeaseLost, Outcome, PairFiles
+from hosts.jobs import job
 from hosts.ledger_writes import Writes
 from hosts.messages import Message
 from hosts.models import Deployment, Diagnosis, Host, Installation
@@ -51,7 +52,7 @@ _one_writer = threading.Lock()
 
 def run(ids: Iterable[int]) -> list[Installation]:
     """Does the installations among `ids` that are ready and free, and returns them."""
-    return _do(deploy.ready().filter(pk__in=list(ids)))
+    return _do(turns.ready().filter(pk__in=list(ids)))
 
 
 def run_next(ids: Sequence[int] = ()) -> list[Installation]:
@@ -60,11 +61,11 @@ def run_next(ids: Sequence[int] = ()) -> list[Installation]:
     Whichever of `ids` has to wait for its host may be rung for again as soon as it can begin.
     """
     rows: list[Installation] = []
-    if not stopping.is_set() and (chunk := deploy.next_chunk()) is not None:
+    if not stopping.is_set() and (chunk := turns.next_chunk()) is not None:
         rows = _do(chunk)
     if ids:
         queued = Installation.objects.filter(pk__in=list(ids), status=Status.QUEUED)
-        queued.exclude(pk__in=deploy.ready()).update(rung_at=None)
+        queued.exclude(pk__in=turns.ready()).update(rung_at=None)
     return rows
 
 
@@ -73,7 +74,7 @@ def _do(wanted: QuerySet[Installation]) -> list[Installation]:
     if rows:
         for _finished in _Run(token, rows).go():
             pass
-        deploy.settle(Deployment.objects.filter(pk__in={row.deployment_id for row in rows}))
+        turns.settle(Deployment.objects.filter(pk__in={row.deployment_id for row in rows}))
     return rows
 
 
@@ -88,14 +89,14 @@ def work(deployment: Deployment) -> Iterable[Installation]:
     rows = deployment.installations.select_related("pair", "previous_pair").order_by("pk")
     finished = rows.exclude(status__in=Installation.UNFINISHED)
     while True:
-        wanted = deploy.ready().filter(deployment=deployment).order_by("pk")
+        wanted = turns.ready().filter(deployment=deployment).order_by("pk")
         token, claimed = _claim(wanted[:BEGUN_HERE])
         for news in _Run(token, claimed).go() if claimed else ():
             for row in finished.filter(pk__in=news):
                 seen.add(row.pk)
                 yield row
         done_here.update(row.host_id for row in claimed if row.host_id is not None)
-        deploy.settle(Deployment.objects.filter(pk=deployment.pk))
+        turns.settle(Deployment.objects.filter(pk=deployment.pk))
         for row in finished.exclude(pk__in=seen):
             seen.add(row.pk)
             yield row
@@ -122,7 +123,7 @@ def _claim(wanted: QuerySet[Installation]) -> tuple[str, list[Installation]]:
             hosts.filter(free(), pk__in=seen.values()).order_by("pk").values_list("pk", flat=True)
         )
         Host.objects.filter(free(), pk__in=free_hosts).update(token=token, lease_until=lease_end())
-        deploy.ready().filter(pk__in=seen, host__token=token).update(
+        turns.ready().filter(pk__in=seen, host__token=token).update(
             token=token,
             lease_until=lease_end(),
             status=Status.RUNNING,
@@ -161,7 +162,7 @@ class _Run:
                 if row.attempts > MOST_ATTEMPTS:
                     outcome = Outcome("ERRORED", Message("deploy.attempts"))
                 else:
-                    jobs.append(self._job(row))
+                    jobs.append(job(row, self.token))
                     continue
             except VaultError as error:
                 logger.error("Installation %s: %s", row.pk, error)
@@ -191,33 +192,6 @@ class _Run:
             deployment.stop_after
             - deployment.installations.filter(status__in=Installation.BAD).count()
             - failed_here
-        )
-
-    def _job(self, row: Installation) -> Job:
-        assert row.host is not None  # noqa: S101  ready() lets only rows with a host through
-        previous = None
-        if row.adopted:
-            previous = _files(row.previous_pair)
-        order = Order(
-            files=_files(row.pair),
-            place_only=row.deployment.kind == Deployment.Kind.PLACE,
-            token=self.token,
-            endpoints=row.host.endpoints,
-            address=row.host.address,
-            previous=previous,
-            switched=any(step["step"] == "SWITCH" for step in row.steps),
-            also_trusted=self._left_behind(row) if row.adopted else frozenset(),
-        )
-        return Job(row.pk, row.host.target(), order, resumed=row.adopted)
-
-    def _left_behind(self, row: Installation) -> frozenset[str]:
-        """Returns the certificates that the last workers may have left on the host of a row."""
-        rows = Installation.objects.filter(host=row.host_id).order_by("-pk")[:3]
-        return frozenset(
-            sha256
-            for pair in rows.values_list("pair__sha256", "previous_pair__sha256")
-            for sha256 in pair
-            if sha256
         )
 
     def _record_until_done(self) -> Iterator[list[int]]:
@@ -387,12 +361,6 @@ class _Run:
         if (row.pair.pk, missing) not in self.snapshots:
             self.snapshots[row.pair.pk, missing] = snapshot_for(facts, host_names=missing)
         return self.snapshots[row.pair.pk, missing]
-
-
-def _files(pair: Pair | None) -> PairFiles:
-    if pair is None:
-        return PairFiles(None, None)
-    return PairFiles(pair.private_key(), pair.certificate_pem)
 
 
 def _adopt(row: Installation, files: PairFiles) -> Pair | None:

@@ -8,13 +8,13 @@ from django.dispatch import receiver
 
 from certs.models import Pair
 from certs.signals import pair_finished
-from hosts import deploy
+from hosts import turns
 
 
 @receiver(pair_finished)
 def begin_waiting_deployments(pair: Pair, **_: Any) -> None:
     """Rings for the deployments that waited for the pair, or ends them if it failed."""
-    deploy.settle(pair.deployments.all())
+    turns.settle(pair.deployments.all())
     for deployment in pair.deployments.filter(finished_at=None):
-        waiting = deploy.ready().filter(deployment=deployment).order_by("pk")
-        deploy.ring(list(waiting.values_list("pk", flat=True)), deployment)
+        waiting = turns.ready().filter(deployment=deployment).order_by("pk")
+        turns.ring(list(waiting.values_list("pk", flat=True)), deployment)

@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task, signals
 from django.db import DatabaseError, close_old_connections
 
-from hosts import deploy, ledger
+from hosts import ledger, turns
 from hosts.models import Diagnosis, Heartbeat, Host
 from xmailadmin import celery
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 def install_hosts(installation_ids: list[int]) -> None:
     """Does the chunk whose turn it is, then rings for whatever waited for it and for the next."""
     done = ledger.run_next(installation_ids)
-    deploy.sweep()
-    if done and deploy.ready().exists():
+    turns.sweep()
+    if done and turns.ready().exists():
         celery.ring("hosts.tasks.install_hosts", [])
     if hosts := [row.host_id for row in done if row.host_id is not None]:
         celery.ring("hosts.tasks.diagnose_hosts", hosts)
@@ -29,7 +29,7 @@ def install_hosts(installation_ids: list[int]) -> None:
 @shared_task
 def sweep() -> None:
     """Rings again for what is waiting, and shows that a worker lives."""
-    deploy.sweep()
+    turns.sweep()
     Heartbeat.objects.beat("worker")
 
 
@@ -43,8 +43,8 @@ def diagnose_hosts(host_ids: list[int]) -> None:
 def diagnose_all() -> None:
     """Rings for a diagnosis of every host that is not disabled."""
     ids = list(Host.objects.filter(disabled=False).values_list("pk", flat=True))
-    for start in range(0, len(ids), deploy.CHUNK):
-        celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + deploy.CHUNK])
+    for start in range(0, len(ids), turns.CHUNK):
+        celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + turns.CHUNK])
 
 
 @signals.worker_ready.connect

@@ -1,6 +1,6 @@
 """The ticker: Celery beat with its schedule in memory, which rings and says that it lives.
 
-Any number may run; what two of them ring for twice is done once all the same (hosts/deploy.py).
+Any number may run; what two of them ring for twice is done once all the same (hosts/turns.py).
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long it is away
-# A message is only a doorbell for rows (hosts/deploy.py): one that is lost is rung again by the
+# A message is only a doorbell for rows (hosts/turns.py): one that is lost is rung again by the
 # sweep, so publishing never retries and never keeps a page waiting.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from hosts import deploy, importing
+from hosts import importing, turns
 from hosts.host_form import EXACT, SecretArea
 from xmailadmin import celery
 
@@ -72,8 +72,8 @@ def host_import(request: HttpRequest) -> HttpResponse:
             sheet = importing.check(confirmed)
         else:
             ids = [host.pk for host in hosts]
-            for start in range(0, len(ids), deploy.CHUNK):
-                celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + deploy.CHUNK])
+            for start in range(0, len(ids), turns.CHUNK):
+                celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + turns.CHUNK])
             told = ngettext(
                 "%(count)s host is registered.", "%(count)s hosts are registered.", len(hosts)
             )

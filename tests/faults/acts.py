@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from certs.models import Pair, lease
 from certs.spec import PairSpec
-from hosts import addresses, deploy, fan_out, ledger
+from hosts import addresses, deploy, fan_out, ledger, turns
 from hosts.models import Deployment, Diagnosis, Host, Installation
 from xmailadmin import prepare as portal
 
@@ -98,9 +98,9 @@ def work(within_s: float = 120, beat_s: float = 0.1, strict: bool = False) -> fl
         if time.monotonic() - began > within_s:
             raise TimeoutError
         if not ledger.run_next():
-            deploy.settle(Deployment.objects.all())
+            turns.settle(Deployment.objects.all())
             time.sleep(beat_s)
-    deploy.settle(Deployment.objects.all())
+    turns.settle(Deployment.objects.all())
     return time.monotonic() - began
 
 

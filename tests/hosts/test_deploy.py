@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from certs.models import Pair
-from hosts import deploy, fan_out, ledger
+from hosts import deploy, fan_out, ledger, turns
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import write_pair
 from tests.doubles.xmail import XMail
@@ -33,7 +33,7 @@ def hosts(tmp_path: Path) -> list[Host]:
 
 
 def claim(ids: list[int]) -> tuple[str, list[Installation]]:
-    return ledger._claim(deploy.ready().filter(pk__in=ids))
+    return ledger._claim(turns.ready().filter(pk__in=ids))
 
 
 def done(deployment: Deployment) -> list[Installation]:
@@ -117,7 +117,7 @@ def test_a_deployment_waits_for_its_pair(
 ) -> None:
     pair = Pair.objects.request(pair_spec(), by=None)
     deployment = deploy.create_deployment(pair, hosts, by=None)
-    assert not deploy.ready().exists()
+    assert not turns.ready().exists()
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
         pair.make()
     deployment.refresh_from_db()
@@ -129,7 +129,7 @@ def test_a_pair_that_failed_ends_the_deployment_that_waited(hosts: list[Host]) -
     pair = Pair.objects.request(pair_spec(), by=None)
     deployment = deploy.create_deployment(pair, hosts, by=None)
     Pair.objects.filter(pk=pair.pk).update(status=Pair.Status.FAILED)
-    deploy.sweep()
+    turns.sweep()
     deployment.refresh_from_db()
     assert deployment.counts() == {"FAILED": 3}
     assert deployment.finished
@@ -289,7 +289,7 @@ def test_a_deleted_host_keeps_its_history_and_loses_its_queue(hosts: list[Host])
     done(deploy.create_deployment(issued_pair(), hosts[:1], by=None))
     waiting = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
     hosts[0].delete()
-    deploy.sweep()
+    turns.sweep()
     assert waiting.installations.get().status == Status.CANCELLED
     assert [row.host_name for row in Installation.objects.all()] == ["mail1", "mail1"]
 

@@ -12,7 +12,7 @@ from django.db.models import F
 from pytest_django.fixtures import Settings
 
 from certs.models import Pair, lease
-from hosts import deploy, ledger
+from hosts import deploy, ledger, turns
 from hosts.fan_out import FanOut, Job
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
@@ -58,7 +58,7 @@ def test_a_host_that_may_hold_a_mixture_is_tried_again(
     interrupted.refresh_from_db()
     assert interrupted.status == Status.RUNNING
     assert interrupted.message == {"code": "install.unknown_state", "params": {}}
-    assert not deploy.ready().exists(), "its pause has not run out"
+    assert not turns.ready().exists(), "its pause has not run out"
     shutil.move(host.mailroot + ".away", host.mailroot)
     wait_over(interrupted)
     ledger.run([interrupted.pk])

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from hosts import deploy, fan_out, ledger
+from hosts import deploy, fan_out, ledger, turns
 from hosts.models import Deployment, Host, Installation
 from tests import people
 from tests.factories import files, issued_pair, local_host, on_disk
@@ -27,7 +27,7 @@ def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _few_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy, "CHUNK", 3)
+    monkeypatch.setattr(turns, "CHUNK", 3)
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def hosts(tmp_path: Path) -> list[Host]:
 
 def next_hosts() -> list[str]:
     """The hosts that a worker which is free now would begin with."""
-    chunk = deploy.next_chunk()
+    chunk = turns.next_chunk()
     return [] if chunk is None else list(chunk.values_list("host_name", flat=True))
 
 
 def begin(names: list[str]) -> str:
     """A worker claims these hosts, and is still busy with them."""
-    token, _rows = ledger._claim(deploy.ready().filter(host_name__in=names))
+    token, _rows = ledger._claim(turns.ready().filter(host_name__in=names))
     return token
 
 
@@ -109,9 +109,9 @@ def test_what_is_begun_is_finished_and_the_rest_is_not_begun(hosts: list[Host]) 
     person = people.person("operator")
     pair = issued_pair()
     deployment = deploy.create_deployment(pair, hosts, by=None)
-    ledger._do(deploy.ready().filter(deployment=deployment, host=hosts[0]))
+    ledger._do(turns.ready().filter(deployment=deployment, host=hosts[0]))
     begun = deployment.installations.get(host=hosts[1])
-    token, rows = ledger._claim(deploy.ready().filter(pk=begun.pk))
+    token, rows = ledger._claim(turns.ready().filter(pk=begun.pk))
     Installation.objects.filter(pk=begun.pk).update(step="STAGE", adopted=True)
     claimed = begin(["mail2", "mail3"])
     assert deploy.cancel(deployment, by=person) == 7 - 1
@@ -122,7 +122,7 @@ def test_what_is_begun_is_finished_and_the_rest_is_not_begun(hosts: list[Host]) 
     assert Deployment.objects.filter(finished_at=None).exists()
     for _news in ledger._Run(token, rows).go():
         pass
-    deploy.sweep()
+    turns.sweep()
     deployment.refresh_from_db()
     assert deployment.finished
     assert on_disk(hosts[1]) == files(pair)
@@ -133,7 +133,7 @@ def test_what_is_begun_is_finished_and_the_rest_is_not_begun(hosts: list[Host]) 
 
 def test_a_worker_that_had_claimed_a_host_leaves_it_alone(hosts: list[Host]) -> None:
     deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
-    token, rows = ledger._claim(deploy.ready())
+    token, rows = ledger._claim(turns.ready())
     deploy.cancel(deployment, by=None)
     for _news in ledger._Run(token, rows).go():
         pass
@@ -148,7 +148,7 @@ def test_half_a_pair_is_not_left_by_cancelling(hosts: list[Host]) -> None:
     deployment.installations.filter(host=hosts[0]).update(adopted=True)
     assert deploy.cancel(deployment, by=None) == 1
     assert deployment.installations.get(host=hosts[0]).status == Status.QUEUED
-    deploy.settle(Deployment.objects.all())
+    turns.settle(Deployment.objects.all())
     assert deployment.installations.get(host=hosts[0]).status == Status.QUEUED
 
 
@@ -175,10 +175,10 @@ def test_a_worker_that_stops_begins_nothing_and_hands_back_at_once(
     hosts: list[Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment = deploy.create_deployment(issued_pair(), hosts[:3], by=None)
-    token, rows = ledger._claim(deploy.ready())
+    token, rows = ledger._claim(turns.ready())
     monkeypatch.setattr(fan_out.stopping, "is_set", lambda: True)
     for _news in ledger._Run(token, rows).go():
         pass
     assert deployment.counts() == {"QUEUED": 3}
-    assert deploy.ready().filter(rung_at=None).count() == 3, "the next sweep rings for them"
+    assert turns.ready().filter(rung_at=None).count() == 3, "the next sweep rings for them"
     assert ledger.run_next() == []

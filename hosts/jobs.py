@@ -1,0 +1,49 @@
+"""What a claimed installation asks of the coroutine that does it."""
+
+from __future__ import annotations
+
+from certs.models import Pair
+from hosts.fan_out import Job
+from hosts.models import Deployment, Installation
+from hosts.order import Order, PairFiles
+
+__all__ = ["job"]
+
+
+def job(row: Installation, token: str) -> Job:
+    """Returns what the fan-out shall do for `row`, which `token` has claimed.
+
+    Raises VaultError where a secret cannot be opened.
+    """
+    assert row.host is not None  # noqa: S101  ready() lets only rows with a host through
+    previous = None
+    if row.adopted:
+        previous = _files(row.previous_pair)
+    order = Order(
+        files=_files(row.pair),
+        place_only=row.deployment.kind == Deployment.Kind.PLACE,
+        token=token,
+        endpoints=row.host.endpoints,
+        address=row.host.address,
+        previous=previous,
+        switched=any(step["step"] == "SWITCH" for step in row.steps),
+        also_trusted=_left_behind(row) if row.adopted else frozenset(),
+    )
+    return Job(row.pk, row.host.target(), order, resumed=row.adopted)
+
+
+def _left_behind(row: Installation) -> frozenset[str]:
+    """Returns the certificates that the last workers may have left on the host of a row."""
+    rows = Installation.objects.filter(host=row.host_id).order_by("-pk")[:3]
+    return frozenset(
+        sha256
+        for pair in rows.values_list("pair__sha256", "previous_pair__sha256")
+        for sha256 in pair
+        if sha256
+    )
+
+
+def _files(pair: Pair | None) -> PairFiles:
+    if pair is None:
+        return PairFiles(None, None)
+    return PairFiles(pair.private_key(), pair.certificate_pem)

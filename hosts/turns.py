@@ -1,0 +1,130 @@
+"""Whose turn it is: which installations may begin, ringing for them, and what is over.
+
+Rows are the truth and a message is only a doorbell (docs/decisions.md): whatever is lost, the
+sweep rings again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from certs.models import Pair
+from certs.models.lease import free, lease_now, unrung
+from hosts.messages import Message
+from hosts.models import Deployment, Installation
+from xmailadmin import celery
+
+__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "settle", "sweep"]
+
+CHUNK = 50  # hosts a message
+SWEEP_CHUNKS = 20  # messages a sweep
+Status = Installation.Status
+
+
+def ready() -> QuerySet[Installation]:
+    """Returns the installations that a worker may claim now.
+
+    Unfinished and held by nobody; the pair made; nothing older waiting for the same host, so that
+    each host gets its deployments in the order they were asked for; the earlier wave done.
+    """
+    unfinished = Installation.objects.filter(status__in=Installation.UNFINISHED).order_by()
+    older = unfinished.filter(host=OuterRef("host"), pk__lt=OuterRef("pk"))
+    wave = unfinished.filter(deployment=OuterRef("deployment"), wave__lt=OuterRef("wave"))
+    return unfinished.filter(
+        free(),
+        Q(pair=None) | Q(pair__status=Pair.Status.ISSUED),
+        ~Exists(older),
+        ~Exists(wave),
+        host__isnull=False,
+    )
+
+
+def next_chunk() -> QuerySet[Installation] | None:
+    """Returns the installations that a worker shall begin next, None if all are done or begun.
+
+    The deployment with the fewest hosts in work has its turn, so that a big one does not make a
+    small one wait until it is through.
+    """
+    waiting = set(ready().values_list("deployment", flat=True).distinct())
+    if not waiting:
+        return None
+    in_work = Installation.objects.filter(~free(), deployment__in=waiting, status=Status.RUNNING)
+    busy = dict(in_work.order_by().values_list("deployment").annotate(Count("pk")))
+    turn = min(waiting, key=lambda pk: (busy.get(pk, 0), pk))
+    chunk = ready().filter(deployment=turn).order_by("pk")
+    # Hosts that may be cancelled by a failure elsewhere are begun by one worker alone.
+    return chunk if Deployment.objects.get(pk=turn).stop_after else chunk[:CHUNK]
+
+
+def ring(ids: Sequence[int], deployment: Deployment) -> None:
+    """Sends one message per chunk of installations. A broker that is away is no error: the sweep
+    rings again when it is back."""
+    size = len(ids) or 1 if deployment.stop_after else CHUNK
+    for start in range(0, len(ids), size):
+        chunk = ids[start : start + size]
+        Installation.objects.filter(pk__in=chunk).update(rung_at=lease_now())
+        if not celery.ring("hosts.tasks.install_hosts", list(chunk)):
+            Installation.objects.filter(pk__in=ids).update(rung_at=None)
+            return
+
+
+def settle(deployments: QuerySet[Deployment]) -> None:
+    """Cancels what must not begin any more and marks as finished what has no host left to do."""
+    for deployment in deployments.filter(finished_at=None).select_related("pair"):
+        # What was begun and handed back may have half a pair on its host: that is finished.
+        waiting = deployment.installations.filter(status=Status.QUEUED, adopted=False)
+        deployment.installations.filter(status=Status.QUEUED, host=None).update(
+            **final(Status.CANCELLED, "deploy.host_deleted")
+        )
+        failures = deployment.installations.filter(status__in=Installation.BAD)
+        if deployment.pair is not None and deployment.pair.status == Pair.Status.FAILED:
+            waiting.update(**final(Status.FAILED, "deploy.pair_failed"))
+        elif failures.filter(wave=0).exists():
+            waiting.update(**final(Status.CANCELLED, "deploy.first_failed"))
+        elif deployment.stop_after and failures.count() >= deployment.stop_after:
+            waiting.update(**final(Status.CANCELLED, "deploy.stopped"))
+        if not deployment.installations.filter(status__in=Installation.UNFINISHED).exists():
+            Deployment.objects.filter(pk=deployment.pk, finished_at=None).update(
+                finished_at=timezone.now(), tally=deployment.counts()
+            )
+
+
+def final(status: Status, code: str) -> dict[str, object]:
+    """Returns the fields of an installation that ends without having been begun."""
+    return {
+        "status": status,
+        "message": Message(code).to_json(),
+        "finished_at": timezone.now(),
+        "token": "",
+        "lease_until": None,
+    }
+
+
+def sweep() -> None:
+    """Rings for everything that is waiting and that nobody works on or was rung for lately."""
+    pairs = Pair.objects.filter(
+        free(), unrung(), status__in=(Pair.Status.QUEUED, Pair.Status.ISSUING)
+    )
+    for pair_id in list(pairs.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+        if not pairs.filter(pk=pair_id).update(rung_at=lease_now()):
+            continue  # another sweep was quicker
+        if not celery.ring("certs.tasks.make_pair", pair_id):
+            Pair.objects.filter(pk=pair_id).update(rung_at=None)
+            return
+    settle(Deployment.objects.all())
+    waiting = ready().filter(unrung()).order_by("deployment_id", "pk")
+    by_deployment: dict[int, list[int]] = {}
+    with transaction.atomic():  # two sweeps at once ring each for other rows
+        locked = waiting.select_for_update(of=("self",), skip_locked=True)
+        for deployment_id, row_id in locked.values_list("deployment_id", "pk")[
+            : CHUNK * SWEEP_CHUNKS
+        ]:
+            by_deployment.setdefault(deployment_id, []).append(row_id)
+        ids = [row_id for found in by_deployment.values() for row_id in found]
+        Installation.objects.filter(pk__in=ids).update(rung_at=lease_now())
+    for deployment in Deployment.objects.filter(pk__in=by_deployment):
+        ring(by_deployment[deployment.pk], deployment)
