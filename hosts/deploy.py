@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from certs.models import Pair
 from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
+from hosts.order import IN_CLEAR
 from hosts.turns import final, ring, settle
 from xmailadmin import audit
 
@@ -186,7 +187,12 @@ def put_right(overtaken: Installation) -> Deployment | None:
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
         with transaction.atomic():
             again = _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
-            switches = [step for step in overtaken.steps if step["step"] == "SWITCH"]
+            # But for a login in clear: this installation has not had its own.
+            switches = [
+                step
+                for step in overtaken.steps
+                if step["step"] == "SWITCH" and step["message"]["code"] not in IN_CLEAR
+            ]
             again.installations.update(adopted=True, previous_pair=overtaken.pair, steps=switches)
         return again
     return None

@@ -63,8 +63,10 @@ class _Run:
         self.previous = order.previous
         self.resumed = order.previous is not None
         self.switching = False
-        #: Whether this run has logged in in clear: once is all that it may.
-        self.was_in_clear = False
+        #: Whether this run, or the one before it, has logged in in clear: once is all they may.
+        self.was_in_clear = order.was_in_clear
+        #: Whether the switch broke and left no secure channel to the host.
+        self.locked_out = False
         self.key_written = False
         #: Whether the host may hold a mixture; an interrupted run may have left one.
         self.unsettled = self.resumed
@@ -267,12 +269,13 @@ class _Run:
         try:
             await self.transport.connect()
         except ChannelUnusable as error:
+            self.locked_out = self.switching or self.order.switched
             # Whoever is in between can relay a login in clear: there is none before a key was sent,
             # and no second one.
-            if self.was_in_clear or not (self.switching or self.order.switched):
+            if self.was_in_clear or not self.locked_out:
                 raise
-            self.was_in_clear = True
             await self._finish_in_clear(error)
+        self.locked_out = False
 
     async def _look(self) -> PairFiles:
         """What is there now, over a new connection if the one in use is broken."""
@@ -288,8 +291,7 @@ class _Run:
         except TransportError as error:
             self.notes.append(error.message)
             self.unsettled = True
-            message = Message("install.unknown_state")
-            raise TransportError(message, permanent=error.permanent) from error
+            raise TransportError(self._unknown, permanent=error.permanent) from error
 
     def _settle(self, held: PairFiles) -> PairFiles:
         self.unsettled = not (self._same(held, self.previous) or self._same(held, self.order.files))
@@ -313,21 +315,31 @@ class _Run:
         a pair whose key is gone already, it is not needed.
         """
         await self.transport.close()
+        await self.transport.connect_in_clear(ready=self._begin_in_clear)
         if self.order.files.empty:
-            return await self.transport.connect_in_clear()
+            return None
         both = [files.certificate for files in (self.order.files, self.previous) if files]
         for number, certificate in enumerate(filter(None, both)):
-            await self.step("SWITCH", Message("install.finishing_in_clear"))
-            if number == 0:  # not before it is sure that the host is still ours
-                await self.transport.connect_in_clear()
-            file = File(self.certificate_path, certificate)
-            await self.transport.replace_all([file], self.order.token)
+            if number:
+                await self._begin_in_clear()
+            try:
+                file = File(self.certificate_path, certificate)
+                await self.transport.replace_all([file], self.order.token)
+            except TransportError as error:  # it may be there all the same
+                self.notes.append(error.message)
             try:
                 return await self.transport.connect()
             except ChannelUnusable:
                 continue
         await self.transport.close()
         raise unusable
+
+    async def _begin_in_clear(self) -> None:
+        """Make sure that the host is still ours, and let nobody do this again."""
+        removing = self.order.files.empty
+        code = "install.removing_in_clear" if removing else "install.finishing_in_clear"
+        await self.step("SWITCH", Message(code))
+        self.was_in_clear = True
 
     async def _read(self) -> PairFiles:
         return PairFiles(*await self.transport.read_all((self.key_path, self.certificate_path)))
@@ -350,11 +362,18 @@ class _Run:
 
     def named(self, cause: Message) -> Message:
         """What to say of a run that ended so; that the host may hold a mixture comes first."""
-        unknown = Message("install.unknown_state")
-        if not self.unsettled or cause == unknown:
+        if not self.unsettled or cause == self._unknown:
             return cause
         self.notes.append(cause)
-        return unknown
+        return self._unknown
+
+    @property
+    def _unknown(self) -> Message:
+        if not self.locked_out:
+            return Message("install.unknown_state")
+        path = f"{self.transport.target.mailroot}/{self.certificate_path}"
+        removing = self.order.files.empty
+        return Message("install.by_hand_removal" if removing else "install.by_hand", {"path": path})
 
     def failed(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from certs.models import Pair
 from hosts.fan_out import Job
 from hosts.models import Deployment, Installation
-from hosts.order import Order, PairFiles
+from hosts.order import IN_CLEAR, Order, PairFiles
 
 __all__ = ["job"]
 
@@ -27,6 +27,7 @@ def job(row: Installation, token: str) -> Job:
         address=row.host.address,
         previous=previous,
         switched=any(step["step"] == "SWITCH" for step in row.steps),
+        was_in_clear=any(step["message"]["code"] in IN_CLEAR for step in row.steps),
         also_trusted=_left_behind(row) if row.adopted else frozenset(),
     )
     return Job(row.pk, row.host.target(), order, resumed=row.adopted)

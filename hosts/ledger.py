@@ -313,10 +313,13 @@ class _Run:
 
     def _finish(self, row: Installation, outcome: Outcome) -> None:
         now = timezone.now()
+        notes = [note.to_json() for note in outcome.notes]
+        if outcome.status in Installation.BAD:  # what an earlier try met may be what is wrong
+            notes = [note for note in row.notes if note not in notes] + notes
         if outcome.unsettled and row.attempts < self._attempts(outcome):
             # The host may hold a mixture: whoever reaches it next must make it whole. A lease of
             # nobody is the pause before that, each one twice as long as the one before.
-            self.writes.installation(row.pk, message=outcome.message.to_json())
+            self.writes.installation(row.pk, message=outcome.message.to_json(), notes=notes)
             self.writes.flush()
             pause = {"token": "", "lease_until": lease_end(2 ** (row.attempts - 1))}
             Installation.objects.filter(pk=row.pk, token=self.token).update(**pause)
@@ -329,7 +332,7 @@ class _Run:
             status=outcome.status,
             step="",
             message=outcome.message.to_json(),
-            notes=[note.to_json() for note in outcome.notes],
+            notes=notes,
             endpoints=[result.to_json() for result in outcome.endpoints],
             previous_pair=row.previous_pair,
             client_notes=self._snapshot(row),

@@ -10,6 +10,9 @@ from hosts.messages import Message
 from hosts.probe import Endpoint, EndpointResult
 from hosts.transports.base import leaf_sha256
 
+#: What a run says just before it logs in in clear: an installation that has said so has done it.
+IN_CLEAR = frozenset({"install.finishing_in_clear", "install.removing_in_clear"})
+
 
 class LeaseLost(Exception):
     """Another worker has taken over: leave the host alone at once."""
@@ -47,6 +50,8 @@ class Order:
     previous: PairFiles | None = None
     #: Whether that run had begun to replace files.
     switched: bool = False
+    #: Whether that run has logged in in clear, which is allowed once.
+    was_in_clear: bool = False
     #: SHA-256 of certificates that an interrupted run may have left, beside those two.
     also_trusted: frozenset[str] = frozenset()
 

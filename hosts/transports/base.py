@@ -143,11 +143,12 @@ class Transport(ABC):
         `close` must be called also after it has failed.
         """
 
-    async def connect_in_clear(self) -> None:
+    async def connect_in_clear(self, *, ready: Ready | None = None) -> None:
         """Open a channel that no secret may cross, to finish an interrupted `replace_all`.
 
         Only for transports whose secure channel depends on the pair that is being replaced. A
         `connect` afterwards tries the secure channel; this one stays open until that has worked.
+        `ready` is awaited just before the log-in; there is none if it raises.
         """
         raise TransportError(Message("transport.no_clear_channel"), permanent=True)
 

@@ -88,13 +88,20 @@ class CtrlTransport(Transport):
                 await self._log_in(session)
         self.confidential = True
 
-    async def connect_in_clear(self) -> None:
+    async def connect_in_clear(self, *, ready: Ready | None = None) -> None:
         ip = await self.locate(self.target.address)
         allowed = self.target.allow_plain_key or self.target.clear_recovery
         if not allowed and not addresses.is_loopback(ip):
-            raise TransportError(Message("ctrl.no_clear_recovery", self._by_hand()), permanent=True)
+            raise TransportError(Message("ctrl.no_clear_recovery"), permanent=True)
         async with _translated():
-            await self._log_in(await self._open_in_clear(ip))
+            session = await self._open_in_clear(ip)
+            try:
+                if ready is not None:
+                    await ready()
+            except BaseException:
+                session.close()
+                raise
+            await self._log_in(session)
         self.confidential = False
 
     async def close(self) -> None:
@@ -147,6 +154,8 @@ class CtrlTransport(Transport):
             if not self.confidential and (file.private or not _is_public(file.path)):
                 message = Message("ctrl.not_in_clear", {"path": file.path})
                 raise TransportError(message, permanent=True)
+        if not self.confidential:
+            return await self._finish(files)
         secrets = [file for file in files if file.private]
         await self._try_scratch(max(files, key=lambda file: len(file.data)))
         before = {file.path: await self._before(file.path) for file in files}
@@ -201,9 +210,6 @@ class CtrlTransport(Transport):
         self.identity = session.sha256
         await session.login(self.target.user, self.target.credential.password)
 
-    def _by_hand(self) -> dict[str, str | int]:
-        return {"path": f"{self.target.mailroot}/{PUBLIC}"}
-
     async def _size(self, session: Session, path: str) -> int | None:
         directory, _, name = path.rpartition("/")
         found = dict(await session.files(directory, name))
@@ -218,6 +224,19 @@ class CtrlTransport(Transport):
         if found != self.canonical(data):
             message = Message("transport.disk_full", {"path": file.path})
             raise TransportError(message, permanent=True)
+
+    async def _finish(self, files: Sequence[File]) -> None:
+        """Write what is public in as few messages as can be, for there is no second session.
+
+        There is nothing to lose: what lies there is of no use without the rest.
+        """
+        for file in files:
+            for _ in range(self.room_tries):
+                if await self._write(file.path, file.data, at_once=True):
+                    break
+                await asyncio.sleep(1)
+            else:
+                raise TransportError(Message("transport.disk_full", {"path": file.path}))
 
     async def _before(self, path: str) -> bytes | None:
         return self._held[path] if path in self._held else await self.read(path)

@@ -15,6 +15,10 @@ TEXTS: dict[str, Promise] = {
         "Writing the certificate alone, which is public, because XMail offers no TLS while key "
         "and certificate do not match."
     ),
+    "install.removing_in_clear": _(
+        "Logging in unencrypted to take away what is left of the pair, because XMail offers no TLS "
+        "without its key."
+    ),
     "install.reading_back": _("Reading the files back and comparing them."),
     "install.verifying": _("Checking what the services present: %(endpoints)s."),
     "install.restoring": _("Putting back what was there before."),
@@ -92,6 +96,17 @@ TEXTS: dict[str, Promise] = {
         "The connection broke during the switch and the host cannot be reached again, so key and "
         "certificate there may not match. Make the host reachable and install again: that finishes "
         "what was begun. The previous pair is kept in the portal."
+    ),
+    "install.by_hand": _(
+        "The switch broke off and the portal cannot finish it: XMail offers no TLS, most likely "
+        "because key and certificate on the host do not match. Finish it by hand: download the "
+        "certificate from the page of the pair that is being installed and copy it to %(path)s on "
+        "the host. Then choose Identity on the host’s page, confirm that certificate, and install "
+        "again. If XMail still offers no TLS, copy the certificate of the previous pair instead."
+    ),
+    "install.by_hand_removal": _(
+        "The removal broke off and the portal cannot finish it, because XMail offers no TLS. "
+        "Finish it by hand: delete %(path)s on the host, and server.key if it is still there."
     ),
     "install.gave_up": _(
         "The host failed in the middle of the switch and could not be mended within %(seconds)s "

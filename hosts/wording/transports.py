@@ -204,10 +204,8 @@ TEXTS: dict[str, Promise] = {
         "unencrypted connection for this host."
     ),
     "ctrl.no_clear_recovery": _(
-        "Key and certificate on the host may not match, so XMail offers no TLS, and this portal "
-        "may not log in unencrypted to finish it (XMAILADMIN_CTRL_CLEAR_RECOVERY). Finish it by "
-        "hand: download the certificate from the page of the pair that is being installed, copy it "
-        "to %(path)s on the host, and install again."
+        "The portal may not log in unencrypted to finish what was begun "
+        "(XMAILADMIN_CTRL_CLEAR_RECOVERY)."
     ),
     "ctrl.lost_file": _(
         "XMail lost %(path)s on a full disk and could not write it back. Make room on the host, "

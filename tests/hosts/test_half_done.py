@@ -81,6 +81,18 @@ def test_a_host_that_refuses_is_given_up_with_the_reason(
     assert interrupted.previous_pair is not None
 
 
+def test_what_an_earlier_try_met_is_told_at_the_end(host: Host, interrupted: Installation) -> None:
+    for number in range(ledger.MOST_REFUSALS):
+        ledger.run([interrupted.pk])
+        wait_over(interrupted)
+        if number == 0:
+            Path(host.mailroot).mkdir()
+    interrupted.refresh_from_db()
+    assert interrupted.status == Status.FAILED
+    told = [note["code"] for note in interrupted.notes]
+    assert told == ["transport.mailroot_missing", "install.no_mailroot"]
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
     host: Host,
@@ -96,12 +108,14 @@ def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
         jobs.extend(given)
 
     monkeypatch.setattr(FanOut, "do", only_noted)
-    for step in ("ADOPT", "SWITCH"):
-        interrupted.steps.append({"step": step, "at": "", "message": {"code": "", "params": {}}})
+    for code in ("install.adopting", "install.switching", "install.finishing_in_clear"):
+        step = "ADOPT" if code == "install.adopting" else "SWITCH"
+        interrupted.steps.append({"step": step, "at": "", "message": {"code": code, "params": {}}})
         interrupted.save()
         ledger.run([interrupted.pk])
         wait_over(interrupted)
-    assert [job.order.switched for job in jobs] == [False, True]
+    assert [job.order.switched for job in jobs] == [False, True, True]
+    assert [job.order.was_in_clear for job in jobs] == [False, False, True], "once is all"
     assert {job.target.clear_recovery for job in jobs} == {allowed}
 
 
@@ -151,6 +165,18 @@ def test_what_a_late_worker_wrote_is_put_right(host: Host) -> None:
     assert row.status == Status.INSTALLED
     assert on_disk(host) == files(second.pair or Pair())
     assert row.steps[0]["step"] == "SWITCH", "the late worker's, which this one takes over"
+
+
+def test_what_puts_right_may_log_in_in_clear_by_itself(host: Host) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    list(ledger.work(deployment))
+    row = overwritten(host, deployment)
+    in_clear = {"step": "SWITCH", "at": "", "message": {"code": "install.finishing_in_clear"}}
+    row.steps.append(in_clear)
+    again = deploy.put_right(row)
+    assert again is not None
+    (queued,) = again.installations.all()
+    assert [step["message"]["code"] for step in queued.steps] == ["install.switching"]
 
 
 def test_after_a_failure_the_pair_from_before_is_what_is_right(host: Host) -> None:
