@@ -121,7 +121,7 @@ class Installation(Queued):
         REMOVED = "REMOVED", _("Removed")
         ROLLED_BACK = "ROLLED_BACK", _("Failed, previous pair restored")
         FAILED = "FAILED", _("Failed")
-        ERRORED = "ERRORED", _("Error in xmailadmin")
+        ERRORED = "ERRORED", _("Error in the portal")
         CANCELLED = "CANCELLED", _("Cancelled")
 
     UNFINISHED = (Status.QUEUED, Status.RUNNING)

@@ -12,7 +12,9 @@ from django.utils import translation
 
 import hosts
 from hosts.messages import Message
+from hosts.models import Installation
 from hosts.wording import TEXTS, word
+from xmailadmin.templatetags.portal import STATES
 
 ROOT = Path(hosts.__file__).parent
 CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
@@ -118,3 +120,10 @@ def test_messages_survive_json() -> None:
     assert Message.from_json({"code": "x"}) == Message("x")
     assert str(message) == "mailroot.too_long limit=255 path=ü"
     assert hash(message) == hash(Message("mailroot.too_long"))
+
+
+@pytest.mark.parametrize("status", Installation.Status)
+def test_an_outcome_has_one_name(status: Installation.Status) -> None:
+    """In the history's filter, the export and the badge beside it."""
+    _, _, badge, _ = STATES[status]
+    assert str(badge) == str(status.label)
