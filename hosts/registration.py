@@ -139,10 +139,14 @@ def _say_who(transport: Transport, result: Inspection, milliseconds: int) -> Non
 
 async def _look_into(transport: Transport, result: Inspection) -> None:
     target = transport.target
-    path: dict[str, Param] = {"path": target.mailroot or "MailRoot"}
+    path: dict[str, Param] = {"path": target.mailroot}
     started = time.perf_counter()
     if await transport.read(mailroot.SERVER_TAB) is None:
-        result.problem = Message("registration.no_server_tab", path)
+        result.problem = (
+            Message("registration.no_server_tab", path)
+            if transport.by_path
+            else Message("registration.no_own_server_tab")
+        )
         return
     round_trip = _ms_since(started)
     if target.transport == "local":
@@ -150,10 +154,12 @@ async def _look_into(transport: Transport, result: Inspection) -> None:
             result.problem = Message("registration.read_only", path)
             return
         result.found.append(Message("registration.mailroot", path))
-    else:
+    elif transport.by_path:
         result.found.append(
             Message("registration.remote_mailroot", {**path, "milliseconds": round_trip})
         )
+    else:  # XMail knows its MailRoot; what is registered is only for people to read
+        result.found.append(Message("registration.own_mailroot", {"milliseconds": round_trip}))
     names = [file.name for file in await transport.list(".", "*.tab")]
     if missing := mailroot.missing_companions(names):
         result.found.append(Message("registration.companions", {"names": ", ".join(missing)}))

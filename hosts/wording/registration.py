@@ -8,6 +8,10 @@ TEXTS: dict[str, Promise] = {
         "%(path)s is no MailRoot: there is no server.tab in it. "
         "Give the directory that holds XMail's server.tab."
     ),
+    "registration.no_own_server_tab": _(
+        "XMail answers, but shows no server.tab in its MailRoot. Check on the host that the file "
+        "is there and that XMail may read it."
+    ),
     "registration.real_path": _("%(path)s leads to %(real)s, which is registered as the MailRoot."),
     "registration.read_only": _(
         "%(path)s cannot be written by the portal. "
@@ -54,6 +58,9 @@ TEXTS: dict[str, Promise] = {
     "registration.login": _("Logged in as %(user)s (%(milliseconds)s ms)."),
     "registration.remote_mailroot": _(
         "%(path)s is a MailRoot; reading a file there took %(milliseconds)s ms."
+    ),
+    "registration.own_mailroot": _(
+        "XMail shows its own MailRoot; reading a file there took %(milliseconds)s ms."
     ),
     # What is there?
     "registration.mailroot": _("%(path)s is a MailRoot and can be written."),

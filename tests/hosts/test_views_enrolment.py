@@ -108,6 +108,20 @@ def test_a_test_shows_the_identity_and_sends_nothing_before_it_is_confirmed(
     assert (xmail.seen.logins, Host.objects.count()) == (1, 0)
 
 
+@pytest.mark.parametrize("registered", ["", "/somewhere/else"])
+def test_by_ctrl_the_mailroot_is_xmails_own_whatever_is_registered(
+    admin_client: Client, xmail: XMail, registered: str
+) -> None:
+    address = reverse("host_mailroot_check")
+    sent = ctrl_fields(xmail, confirmed=OLD.sha256, mailroot=registered)
+    page = text(admin_client.post(address, sent))
+    assert "XMail shows its own MailRoot; reading a file there took" in page
+    assert "is a MailRoot" not in page
+    (xmail.mailroot / "server.tab").unlink()
+    page = text(admin_client.post(address, sent))
+    assert "XMail answers, but shows no server.tab in its MailRoot." in page
+
+
 def test_the_identity_is_shown_in_pairs_as_its_tool_shows_it(
     admin_client: Client, ctrl_host: Host
 ) -> None:
