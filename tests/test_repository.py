@@ -198,3 +198,13 @@ def test_shell_scripts_and_ci_can_be_run() -> None:
     scripts = [path for path in tracked_files() if path.suffix == ".sh" or path.name == "run"]
     assert scripts
     assert [name_of(path) for path in scripts if not path.stat().st_mode & 0o100] == []
+
+
+def test_the_product_has_one_name() -> None:
+    """Pages, mails and the authenticator app write it as the documents do."""
+    others = re.compile(r"X[M]ail[ -]?Admin|\bXmail ?[a]dmin\b")
+    wrong = []
+    for path in tracked_files():
+        if path.suffix in {".py", ".html", ".txt", ".md", ".po", ".js", ".css"}:
+            wrong += [name_of(path)] * bool(others.search(path.read_text(encoding="utf-8")))
+    assert wrong == []

@@ -91,11 +91,11 @@ def send_link(person: User, address: str) -> bool:
     if not (settings.MAIL and person.email):
         return False
     text = _(
-        "You are invited to XMail Admin as %(name)s. Open this address within three days and "
+        "You are invited to xmailadmin as %(name)s. Open this address within three days and "
         "choose your password:\n\n%(address)s\n\nIt works once. If you did not expect this, do "
         "nothing."
     )
-    subject = _("Your account at XMail Admin")
+    subject = _("Your account at xmailadmin")
     words = {"name": person.get_username(), "address": address}
     try:
         return bool(send_mail(subject, text % words, None, [person.email]))

@@ -36,7 +36,7 @@ __all__ = ["MFAAdapter", "forget_secrets", "works_with_security_keys"]
 logger = logging.getLogger(__name__)
 
 PREFIX = "sealed:"
-PORTAL = "XMail Admin"
+PORTAL = "xmailadmin"
 USED_FOR_S = 180  # longer than any code works
 USES = "counter"  # in the data of a security key: what it counted when it was last used
 LONGEST_ANSWER = 16_384  # of a security key; real ones have one to three thousand letters
