@@ -41,8 +41,8 @@ def host_add(request: HttpRequest) -> HttpResponse:
         )
         celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
         messages.success(request, _("%(host)s is registered.") % {"host": host.name})
-        for message in form.found:
-            messages.info(request, word(message))
+        if form.found:
+            messages.info(request, "\n".join(word(message) for message in form.found))
         return redirect(awaiting(host))
     return _page(request, form, None)
 

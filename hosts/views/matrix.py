@@ -166,4 +166,4 @@ def _compared(label: str, sha256: str, recorded: str) -> Cell:
         return Cell(label, _("Not recorded"), "idle", "info", sha256=sha256)
     if sha256 != recorded:
         return Cell(label, _("Another"), "error", "error", sha256=sha256)
-    return Cell(label, _("As recorded"), "ok", "ok")
+    return Cell(label, _("Matches"), "ok", "ok")

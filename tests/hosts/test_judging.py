@@ -53,6 +53,7 @@ class TestMaking:
         page = response.content.decode()
         assert "How mail clients will take it" in page
         assert "It is self-signed" in page
+        assert page.count('href="/clients/thunderbird/"') == 1, "a long list is shown once"
         assert "Nothing was done yet" not in page
         assert not Pair.objects.exists()
 

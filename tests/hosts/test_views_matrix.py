@@ -69,7 +69,7 @@ def standing() -> str:
 def test_green_is_only_what_presents_the_recorded_pair(
     admin_client: Client, host: Host, xmail: XMail
 ) -> None:
-    good = "As recorded"
+    good = "Matches"
     assert words(admin_client) == [good, good, good, good, good, "Off"]
     assert standing() == "same"
     write_pair(xmail.mailroot, OTHER.key, OTHER.certificate)

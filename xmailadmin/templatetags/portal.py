@@ -94,6 +94,27 @@ def identity(value: str | None) -> str:
     return hex_pairs(value) if re.fullmatch("[0-9a-f]{64}", value or "") else value or ""
 
 
+# The first that fits is meant: browsers also name those that they want to be taken for.
+BROWSERS = (
+    ("Edge", "Edg"), ("Opera", "OPR/"), ("Samsung Internet", "SamsungBrowser"),
+    ("Firefox", "Firefox/|FxiOS"), ("Chrome", "Chrome/|CriOS"), ("Safari", "Safari/"),
+)  # fmt: skip
+SYSTEMS = (
+    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+    ("macOS", "Mac OS X|Macintosh"), ("ChromeOS", "CrOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """Returns the browser and its system in short; what is no known browser stays as it is."""
+    kind, system = (
+        next((name for name, words in known if re.search(words, user_agent)), "")
+        for known in (BROWSERS, SYSTEMS)
+    )
+    return f"{kind} · {system}" if kind and system else user_agent[:120]
+
+
 @register.filter(is_safe=True)
 def sentences(value: str) -> str:
     """Returns sentences of a template as one paragraph: in Japanese no space parts them."""
