@@ -6,19 +6,19 @@ sweep rings again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from certs.models import Pair
 from certs.models.lease import free, lease_now, unrung
 from hosts.messages import Message
-from hosts.models import Deployment, Installation
+from hosts.models import Deployment, Host, Installation
 from xmailadmin import celery
 
-__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "settle", "sweep"]
+__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "settle", "sweep", "unseen"]
 
 CHUNK = 50  # hosts a message
 SWEEP_CHUNKS = 20  # messages a sweep
@@ -41,6 +41,23 @@ def ready() -> QuerySet[Installation]:
         ~Exists(wave),
         host__isnull=False,
     )
+
+
+def unseen(deployments: Collection[int]) -> QuerySet[Host]:
+    """Returns the hosts that nobody has looked at since an installation of these ended there.
+
+    Empty for a deployment with hosts that may begin: those come first, looking costs as much.
+    """
+    over = set(deployments) - set(
+        ready().filter(deployment__in=deployments).values_list("deployment", flat=True)
+    )
+    ended = Installation.objects.filter(
+        Q(host__diagnosis=None) | Q(host__diagnosis__at__lt=F("finished_at")),
+        deployment__in=over,
+        finished_at__isnull=False,
+        started_at__isnull=False,
+    )
+    return Host.objects.filter(pk__in=ended.order_by().values("host"))
 
 
 def next_chunk() -> QuerySet[Installation] | None:

@@ -102,6 +102,34 @@ def test_the_next_chunk_is_rung_for_until_nothing_waits(
     assert rung == []
 
 
+def test_hosts_are_looked_at_when_nothing_of_their_deployment_waits_any_more(
+    hosts: list[Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hosts.tasks import diagnose_hosts, install_hosts
+
+    looks: list[list[int]] = []
+
+    def ring(task: str, ids: list[int]) -> bool:
+        if task == "hosts.tasks.diagnose_hosts":
+            looks.append(ids)
+        return True
+
+    monkeypatch.setattr(celery, "ring", ring)
+    deploy.create_deployment(issued_pair(), hosts, by=None)
+    install_hosts([])
+    install_hosts([])
+    assert looks == []
+    install_hosts([])
+    assert sorted(pk for ids in looks for pk in ids) == [host.pk for host in hosts]
+
+    for ids in looks:
+        diagnose_hosts(ids)
+    looks.clear()
+    deploy.create_deployment(issued_pair(), hosts[:1], by=None)
+    install_hosts([])
+    assert looks == [[hosts[0].pk]], "the others were seen since"
+
+
 # --- Cancelling ----------------------------------------------------------------------------------
 
 
