@@ -12,12 +12,13 @@ from django.db.models import F
 from pytest_django.fixtures import Settings
 
 from certs.models import Pair, lease
-from hosts import deploy, ledger, turns
+from hosts import addresses, deploy, ledger, turns
 from hosts.fan_out import FanOut, Job
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
-from tests.factories import files, issued_pair, local_host, on_disk
+from tests.doubles.xmail import XMail
+from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
 from tests.hosts.memory import OLD_FILES
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +118,35 @@ def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
     assert [job.order.switched for job in jobs] == [False, True, True]
     assert [job.order.was_in_clear for job in jobs] == [False, False, True], "once is all"
     assert {job.target.clear_recovery for job in jobs} == {allowed}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_over_all_tries_there_is_one_login_in_clear_and_then_the_file_to_copy(
+    tmp_path: Path, allowed: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody in between breaks TLS, each time: he is given one answer to relay, or none."""
+    settings.CTRL_CLEAR_RECOVERY = allowed
+    monkeypatch.setattr(addresses, "is_loopback", lambda ip: False)
+    old, new = issued_pair(), issued_pair(common_name="new.dojo.jp")
+    root = make_mailroot(tmp_path / "MailRoot", key=b"no key\n", certificate=files(old)[1])
+    with XMail(root, services=("ctrl",)) as xmail:
+        host = Host.objects.create(
+            name="mail1", transport="ctrl", address=xmail.address, port=xmail.ports["ctrl"],
+            user=xmail.user, mailroot=str(root), trust_fingerprint=old.sha256, **ENDPOINTS_OFF,
+        )  # fmt: skip
+        host.keep_secrets(password=xmail.password)
+        switching = {"step": "SWITCH", "at": "", "message": {"code": "install.switching"}}
+        deployment = deploy.create_deployment(new, [host], by=None)
+        deployment.installations.update(previous_pair=old, adopted=True, steps=[switching])
+        row = deployment.installations.get()
+        for _ in range(ledger.MOST_REFUSALS):
+            ledger.run([row.pk])
+            wait_over(row)
+        assert (xmail.seen.clear_logins, xmail.seen.logins) == (int(allowed), int(allowed))
+    row.refresh_from_db()
+    assert (row.status, row.attempts) == (Status.FAILED, ledger.MOST_REFUSALS)
+    by_hand = {"code": "install.by_hand", "params": {"path": f"{root}/server.cert"}}
+    assert row.message == by_hand
 
 
 def test_each_pause_is_twice_as_long(host: Host, interrupted: Installation) -> None:
