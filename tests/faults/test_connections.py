@@ -21,7 +21,7 @@ from tests.servers import SSHServer
 
 GIVES_UP_S = 30
 #: More bytes than a deployment needs, by transport and direction.
-MOST = {("sftp", UP): 9000, ("sftp", DOWN): 9000, ("ctrl", UP): 3500, ("ctrl", DOWN): 5500}
+MOST = {("sftp", UP): 9000, ("sftp", DOWN): 9000, ("ctrl", UP): 3200, ("ctrl", DOWN): 6000}
 STAGES = {
     "local": ("deaf", "connect", "handshake", "greeting", "quit"),
     "sftp": ("deaf", "banner", "auth", "mid-write", "close"),
