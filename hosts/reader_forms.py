@@ -104,7 +104,13 @@ class AnnounceForm(forms.Form):
         offered = others.order_by("-pk").values_list("pk", flat=True)[:PAIRS_OFFERED]
         field = self.fields["pair"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  for the type checker
-        field.queryset = Pair.objects.filter(pk__in=list(offered)).order_by("-pk")
+        field.queryset = pairs = Pair.objects.filter(pk__in=list(offered)).order_by("-pk")
+        # Offered first is one that people can go on with: the newest may be for another server.
+        told = {page.server_name, page.sending_name or page.server_name}
+        self.initial["pair"] = next(
+            (each for each in pairs if all(covers(each.names.splitlines(), it) for it in told)),
+            None,
+        )
         self.fields["day"].widget.attrs["min"] = timezone.localdate().isoformat()
         if (planned := page.planned_pair()) is not None:
             self.initial = {"pair": planned, "day": page.change_on}

@@ -48,11 +48,20 @@ def client_setup(request: HttpRequest, slug: str) -> HttpResponse:
         "versions": list(dict.fromkeys((note.version_text, note.os) for note in notes)),
         "page": page,
         "servers": [_server(host, slug, settings) for host in page],
-        "both": [settings[Protocol.POP3], settings[Protocol.SMTP]],
+        "hints": _hints(settings[Protocol.POP3], settings[Protocol.SMTP]),
         "host_choices": list(hosts.values_list("pk", "name")[:200]),
         "chosen": chosen,
     }
     return render(request, "hosts/client_setup.html", context)
+
+
+def _hints(*both: Settings) -> list[tuple[str, list[str]]]:
+    """Returns what to change for each protocol, or once for both where it is the same."""
+    hints: dict[tuple[str, ...], list[str]] = {}
+    for settings in both:
+        if settings.usable and settings.lines:
+            hints.setdefault(tuple(settings.lines), []).append(str(settings.protocol.label))
+    return [(", ".join(labels), list(lines)) for lines, labels in hints.items()]
 
 
 def _server(host: Host, slug: str, settings: dict[Protocol, Settings]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from importlib import import_module
 
 from django.utils.functional import Promise
 
+from certs.problems import STATES
 from hosts.messages import Message
 
 __all__ = ["TEXTS", "word"]
@@ -32,6 +33,12 @@ def _merged() -> dict[str, Promise]:
 TEXTS = _merged()
 
 
+def _sentences(message: Message) -> dict[str, str]:
+    """The parameters that are codes themselves, in words."""
+    state = STATES.get(str(message.params.get("state", "")))
+    return {} if state is None else {"state": str(state)}
+
+
 def word(message: Message) -> str:
     """The message as a sentence in the active language.
 
@@ -42,7 +49,7 @@ def word(message: Message) -> str:
     if text is None:
         return str(message)
     try:
-        return str(text) % message.params
+        return str(text) % {**message.params, **_sentences(message)}
     except (KeyError, TypeError, ValueError):
         logger.warning("The wording of %s does not fit its parameters.", message.code)
         return str(message)

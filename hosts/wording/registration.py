@@ -73,7 +73,7 @@ TEXTS: dict[str, Promise] = {
         "It is kept as a record when another one is installed."
     ),
     "registration.broken_pair": _(
-        "The key and certificate that are there cannot be used by XMail (%(state)s). "
+        "XMail cannot use the key and certificate that are there. %(state)s "
         "Installing a pair mends that."
     ),
     "registration.placed": _("A pair was placed in sslconf and may not be installed yet."),

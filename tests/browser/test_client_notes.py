@@ -15,6 +15,7 @@ from tests.doubles.mailroot import make_mailroot
 from tests.portal import Portal
 
 pytestmark = pytest.mark.browser
+PDF_PAGE = re.compile(rb"/Type\s*/Page\b")
 JAPANESE = "初回に警告が出る。"
 
 
@@ -98,10 +99,13 @@ def test_a_set_up_fits_a_phone_and_a_sheet(
         page.goto(f"/clients/{slug}/setup/?host=1")
         check(page)
         assert "mail.dojo.jp" in page.inner_text("main")
+    page.evaluate("window.print = () => { document.title = 'printed'; }")
+    page.click("[data-print]")
+    assert page.title() == "printed"
+    assert len(PDF_PAGE.findall(page.pdf())) == 1
     page.emulate_media(media="print")
-    page.set_viewport_size({"width": 794, "height": 1123})
     assert not page.locator(".sidebar").is_visible()
-    assert page.evaluate("document.documentElement.scrollHeight") <= 1123
+    assert not page.locator("main a[href*='/clients/reports/new/']").is_visible(), "for the screen"
 
 
 def test_a_flaw_is_judged_before_the_pair_is_made(

@@ -164,6 +164,7 @@ def test_a_change_is_announced_and_taken_back(
     day = timezone.localdate() + timedelta(days=7)
     offered = operator.get(address).context["form"].fields["pair"].queryset
     assert list(offered) == [strange, new]  # not the one that is there already
+    assert operator.get(address).context["form"].initial["pair"] == new, "the other is strange"
 
     wrong = operator.post(address, {"pair": strange.pk, "day": day.isoformat()})
     assert "does not hold the name mail.dojo.jp" in text(wrong)

@@ -107,6 +107,11 @@ def test_word_speaks_the_active_language() -> None:
         )
 
 
+def test_a_state_is_told_in_words() -> None:
+    told = word(Message("registration.broken_pair", {"state": "mismatch"}))
+    assert "The private key does not belong to the certificate. Installing" in told
+
+
 def test_word_never_fails(caplog: pytest.LogCaptureFixture) -> None:
     assert word(Message("no.such_code", {"a": 1})) == "no.such_code a=1"
     assert word(Message("mailroot.too_long")) == "mailroot.too_long"

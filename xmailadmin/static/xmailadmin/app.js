@@ -137,6 +137,7 @@
     const button = event.target.closest("button");
     if (!button) return;
     if (button.matches("[data-copy], [data-copy-from]")) copy(button);
+    if (button.matches("[data-print]")) print();
     if (button.matches("[data-theme-toggle]")) {
       setTheme(themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length]);
       announce(button.innerText.trim());
