@@ -17,9 +17,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 __all__ = ["configuration", "redact", "request_id"]
 
 MASK = "***"
+LONGEST = 500  # letters of what anybody may ask for; nobody shall fill the log with it
 SECRET_NAME = re.compile(
     r"password|passphrase|secret|private_key|token|authorization|cookie|credential|master_key", re.I
 )
+SLASH = "(?:/|%(?:25)*2[Ff])"  # also where an address is part of another one
 SECRET_TEXT = (
     # A private key in PEM, also inside the repr of bytes, cut off or not.
     (
@@ -31,9 +33,13 @@ SECRET_TEXT = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), rf"\1{MASK}"),  # the password in an address
     (re.compile(r"(otpauth:[^\s'\"]*secret=)[A-Z2-7]+"), rf"\1{MASK}"),
     (re.compile(r"(Bearer |Basic )[\w.~+/=-]+"), rf"\1{MASK}"),
+    (re.compile(r"([?&](?:code|state|token)=)[^\s&'\"]+"), rf"\1{MASK}"),
     # A link that is itself the key, whatever clings to it, and what looks like one elsewhere.
-    (re.compile(r"(/account/link/|/r/)[^\s?'\"]+"), rf"\1{MASK}"),
-    (re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?![A-Za-z0-9_-])"), MASK),
+    (
+        re.compile(rf"({SLASH}account{SLASH}link{SLASH}|{SLASH}r{SLASH})['\"]*[^\s?'\"]+"),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(/|%2F)[A-Za-z0-9_-]{20,}(?![A-Za-z0-9_-])", re.I), rf"\1{MASK}"),
 )
 
 
@@ -46,6 +52,10 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Masks secrets by the name they go by and by what they look like."""
     for name in event:
         event[name] = _masked(event[name], name)
+    if str(event.get("logger", "")).startswith("django"):
+        for name in ("event", "request", "user_agent"):
+            if len(text := str(event.get(name, ""))) > LONGEST:
+                event[name] = f"{text[:LONGEST]}…"
     return event
 
 

@@ -8,6 +8,7 @@ import logging.config
 
 import pytest
 import structlog
+from django.test import Client
 
 from tests.doubles.pairs import make_pair
 from xmailadmin import logs
@@ -64,6 +65,14 @@ def test_a_line_says_to_which_request_it_belongs(
         ("GET /account/link/AbCdEfGhIjKlMnOpQrStUvWxYz%E3%80%82/", "AbCdEfGhIjKl"),
         ("GET /account/link/<AbCdEfGhIjKlMnOpQrStUvWxYz>", "AbCdEfGhIjKl"),
         ("GET /ja/account/link/AbCdEfGh.IjKl/", "IjKl"),
+        ("GET /account/link/'AbCdEfGhIjKlMnOpQrStUvWxYz/", "AbCdEfGhIjKl"),
+        ("GET /?next=%2Faccount%2Flink%2FAbCdEf%2F", "AbCdEf"),
+        ("GET /?next=%252Faccount%252flink%252FAbCdEf", "AbCdEf"),
+        ("GET /?next=%2Fr%2FAbCdEf%2Fqr.svg", "AbCdEf"),
+        ("GET /?next=%2Felsewhere%2FAbCdEfGhIjKlMnOpQrStUvWxYz", "AbCdEfGhIjKl"),
+        ("GET /nowhere?token=AbCdEf", "AbCdEf"),
+        ("GET /account/sso/sso/callback/?state=sTaTe&code=cOdE&x=1", "sTaTe"),
+        ("GET /account/sso/sso/callback/?state=sTaTe&code=cOdE&x=1", "cOdE"),
         ("GET /elsewhere/AbCdEfGhIjKlMnOpQrStUvWxYz)", "AbCdEfGhIjKl"),
     ],
 )
@@ -72,6 +81,18 @@ def test_what_looks_like_a_secret_is_masked(
 ) -> None:
     for form in ("text", "json"):
         assert secret not in written(form, capsys, f"before {text} after")
+
+
+@pytest.mark.parametrize("address", ["/nowhere/?q=%s", "/nowhere/%s"])
+def test_nobody_fills_the_log_with_a_long_address(
+    client: Client, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    client.get(address % ("x" * 60_000))
+    (record,) = [each for each in caplog.records if "request_finished" in str(each.msg)]
+    assert isinstance(record.msg, dict)
+    told = logs.redact(None, "", {**record.msg, "logger": record.name})
+    assert told["request"].startswith("GET /nowhere/")
+    assert len(told["request"]) < 600
 
 
 def test_what_is_called_a_secret_is_masked() -> None:
