@@ -79,6 +79,7 @@ def shell(portal: Portal, code: str) -> str:
 def passphrase_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     file = tmp_path_factory.mktemp("passphrase") / "passphrase"
     file.write_text(PASSPHRASE + "\n", encoding="utf-8")
+    file.chmod(0o600)
     return str(file)
 
 
@@ -171,10 +172,9 @@ def refusal(portal: Portal, *arguments: str) -> str:
     return done.stderr
 
 
-def left(home: Path) -> set[str]:
-    """What is in the data directory but for what every command makes there."""
-    names = {path.name for path in home.iterdir()} if home.exists() else set()
-    return names - {"secret.key", "restore.lock"}
+def left(home: Path) -> list[Path]:
+    """The data directory, if there is one, and what is in it."""
+    return [home, *home.iterdir()] if home.exists() else []
 
 
 class TestRefusals:
@@ -185,14 +185,45 @@ class TestRefusals:
     def test_a_wrong_passphrase(self, empty: Portal, backup: Path, tmp_path: Path) -> None:
         wrong = tmp_path / "wrong"
         wrong.write_text("wrong")
+        wrong.chmod(0o600)
         told = refusal(empty, "restore", str(backup), "--passphrase-file", str(wrong))
         assert "passphrase is wrong" in told
-        assert left(empty.home) == set()
+        assert left(empty.home) == []
 
     def test_no_passphrase(self, portal: Portal, empty: Portal, backup: Path) -> None:
         assert "--passphrase-file" in refusal(empty, "restore", str(backup))
         assert "--passphrase-file" in refusal(portal, "backup", str(empty.home))
-        assert not empty.home.is_file()
+        assert left(empty.home) == []
+
+    def test_a_directory_that_is_there_stays(
+        self, empty: Portal, passphrase_file: str, tmp_path: Path
+    ) -> None:
+        empty.home.mkdir()
+        (empty.home / "secret.key").write_text("K" * 50)
+        (tmp_path / "file").write_text("no backup")
+        refusal(empty, "restore", str(tmp_path / "file"), "--passphrase-file", passphrase_file)
+        assert left(empty.home) == [empty.home, empty.home / "secret.key"]
+        assert (empty.home / "secret.key").read_text().strip() == "K" * 50
+
+    def test_a_passphrase_that_is_soon_guessed(self, portal: Portal, tmp_path: Path) -> None:
+        file, short = tmp_path / "backup", tmp_path / "short"
+        short.write_text("elevenchars\n")
+        short.chmod(0o600)
+        told = refusal(portal, "backup", str(file), "--passphrase-file", str(short))
+        assert "at least 12 characters" in told
+        assert not file.exists()
+
+    def test_a_passphrase_that_others_can_read_is_warned_of(
+        self, portal: Portal, backup: Path, tmp_path: Path
+    ) -> None:
+        open_file = tmp_path / "open"
+        open_file.write_text(PASSPHRASE)
+        for mode, warned in ((0o644, True), (0o640, True), (0o600, False)):
+            open_file.chmod(mode)
+            file = tmp_path / f"backup{mode}"
+            done = portal.manage("backup", str(file), "--passphrase-file", str(open_file))
+            assert ("others can read" in done.stderr) == warned
+            assert file.exists()
 
     def test_a_portal_that_is_there_stays(
         self, portal: Portal, backup: Path, passphrase_file: str
@@ -223,7 +254,7 @@ class TestRefusals:
         told = refusal(empty, "restore", str(tmp_path / "future"), "--passphrase-file",
                        passphrase_file)  # fmt: skip
         assert "another version" in told
-        assert left(empty.home) == set()
+        assert left(empty.home) == []
 
     def test_the_environment_has_another_master_key(
         self, empty: Portal, backup: Path, passphrase_file: str
@@ -231,7 +262,7 @@ class TestRefusals:
         empty.extra_environment = {"XMAILADMIN_MASTER_KEYS": "A" * 43 + "="}
         told = refusal(empty, "restore", str(backup), "--passphrase-file", passphrase_file)
         assert "XMAILADMIN_MASTER_KEYS lacks" in told
-        assert left(empty.home) == set()
+        assert left(empty.home) == []
 
 
 @contextmanager
@@ -261,7 +292,7 @@ class TestFullDisk:
         for size in sample([4096, 100_000, 1_000_000, 1_250_000, 1_400_000], [100_000, 1_250_000]):
             with no_file_longer_than(size):
                 refusal(empty, "restore", str(backup), "--passphrase-file", passphrase_file)
-            assert left(empty.home) == set()
+            assert left(empty.home) == []
         restored(empty, backup, passphrase_file)
 
 
@@ -313,7 +344,7 @@ class TestDamage:
             (tmp_path / name).write_bytes(data)
             empty = Portal(tmp_path / f"home-{name}")
             refusal(empty, "restore", str(tmp_path / name), "--passphrase-file", passphrase_file)
-            assert left(empty.home) == set()
+            assert left(empty.home) == []
 
     @staticmethod
     def frames(whole: bytes) -> list[bytes]:

@@ -33,6 +33,7 @@ from xmailadmin.sealed_file import FRAME, SealedFileError, open_frames, seal_fra
 
 __all__ = ["BackupError", "restore", "write_backup"]
 
+SHORTEST = 12  # characters of a passphrase
 # Made anew by Django itself, or worthless elsewhere.
 LEFT_OUT = ("contenttypes", "auth.permission", "sessions", "usersessions")
 # They point to permissions, which have other numbers elsewhere: named instead.
@@ -60,8 +61,11 @@ def write_backup(path: Path, passphrase: str) -> dict[str, int]:
 
     A file that is there already is left alone, and one that could not be finished is removed.
     """
-    if not passphrase:
-        raise BackupError("A backup needs a passphrase.")
+    if len(passphrase) < SHORTEST:
+        raise BackupError(
+            f"A backup needs a passphrase of at least {SHORTEST} characters: whoever gets the file "
+            "can try as many as they like."
+        )
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import locale
+import stat
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -66,6 +67,12 @@ def _language() -> str:
     return "ja" if (locale.setlocale(locale.LC_CTYPE) or "").lower().startswith("ja") else "en"
 
 
+def _warn_if_open(path: Path) -> None:
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        sys.stderr.write(f"Warning: others can read {path}, which opens the backup: chmod 600.\n")
+
+
 def passphrase(path: Path | None, *, new: bool) -> str:
     """Returns the passphrase of a backup: from a file, XMAILADMIN_BACKUP_PASSPHRASE or the person.
 
@@ -73,6 +80,7 @@ def passphrase(path: Path | None, *, new: bool) -> str:
     """
     if path is not None:
         try:
+            _warn_if_open(path)
             return path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path} cannot be read: {home.reason(error)}.") from None

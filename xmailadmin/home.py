@@ -23,10 +23,13 @@ __all__ = [
     "reason",
     "replace_secret",
     "secret",
+    "take_back",
     "url_from_environment",
 ]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+_made: list[Path] = []  # by this process: the data directory, and secrets in it
 
 
 class HomeError(Exception):
@@ -40,7 +43,10 @@ def directory() -> Path:
     """
     home = Path(os.environ.get("XMAILADMIN_HOME") or CHECKOUT / "data").expanduser().absolute()
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True)
+        _made.append(home)
+    except FileExistsError:
+        pass
     except OSError as error:
         raise HomeError(
             f"the data directory {home} cannot be made: {error.strerror}. "
@@ -122,6 +128,7 @@ def create_secret(path: Path, value: str) -> None:
     with _written(path, value) as scratch:
         # link() fails when the name exists, so two starts at once agree on one secret.
         os.link(scratch, path)
+    _made.append(path)
 
 
 def replace_secret(path: Path, value: str) -> None:
@@ -135,17 +142,32 @@ def replace_secret(path: Path, value: str) -> None:
         left.unlink(missing_ok=True)
 
 
+def take_back() -> None:
+    """Removes what this process made in the data directory, if there is nothing else in it yet."""
+    home = directory()
+    if set(home.iterdir()) <= set(_made):
+        for path in reversed(_made):
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+
+
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
     """Yields True if no other process is in a block of this name, and keeps others out of it."""
-    descriptor = os.open(directory() / f"{name}.lock", os.O_WRONLY | os.O_CREAT, 0o600)
+    path = directory() / f"{name}.lock"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+            # Who was in the block may just have left it, and taken the file away.
+            mine = path.stat().st_ino == os.fstat(descriptor).st_ino
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        try:
+            yield mine
+        finally:
+            if mine:
+                path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 

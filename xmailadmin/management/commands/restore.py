@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from xmailadmin import home
 from xmailadmin.backup import BackupError, restore
 from xmailadmin.commands import FILE_HELP, PortalCommand, passphrase
 
@@ -20,6 +21,13 @@ class Command(PortalCommand):
         parser.add_argument("--passphrase-file", type=Path, metavar="F", help=FILE_HELP)
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
+        try:
+            return self._restore(options)
+        except BaseException:
+            home.take_back()  # nothing was restored: nothing stays behind
+            raise
+
+    def _restore(self, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         try:
             counts = restore(options["file"], passphrase(options["passphrase_file"], new=False))
         except BackupError as error:
