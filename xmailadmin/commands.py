@@ -26,7 +26,8 @@ FILE_HELP = (
 class PortalCommand(BaseCommand):
     """Runs `work`, which prints lines for people or returns one object for `--json`.
 
-    An expected failure raises CommandError: one clear sentence on stderr, exit status 1.
+    An expected failure raises CommandError: one clear sentence on stderr, exit status 1, and with
+    `--json` an object that holds the sentence as `error`.
     """
 
     requires_migrations_checks = False
@@ -39,14 +40,21 @@ class PortalCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.json: bool = options["json"]
-        if self.prepares:
-            prepare()
-        with translation.override(_language()):
-            result, failed = self.work(**options)
-        if self.json:
-            self.stdout.write(json.dumps(result, ensure_ascii=False, indent=2))
+        try:
+            if self.prepares:
+                prepare()
+            with translation.override(_language()):
+                result, failed = self.work(**options)
+        except (CommandError, home.HomeError) as error:
+            self._print({"error": str(error)})
+            raise
+        self._print(result)
         if failed:
             raise SystemExit(1)
+
+    def _print(self, result: dict[str, Any]) -> None:
+        if self.json:
+            self.stdout.write(json.dumps(result, ensure_ascii=False, indent=2))
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         """Returns the object for `--json`, and whether the command failed."""

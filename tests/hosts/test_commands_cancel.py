@@ -60,7 +60,8 @@ def test_an_unknown_one_or_a_finished_one_is_refused(tmp_path: Path) -> None:
     assert run("deploy_pair", str(pair.pk), host.name).status == 0
     number = Deployment.objects.get().pk
     refused = run_json("cancel_deployment", str(number))
-    assert (refused.status, refused.out) == (1, "")
-    assert refused.error == (f"Deployment {number} is finished already, so nothing was cancelled.")
+    told = f"Deployment {number} is finished already, so nothing was cancelled."
+    assert (refused.status, refused.error, refused.json) == (1, told, {"error": told})
+    assert run("cancel_deployment", str(number)).out == ""
     assert on_disk(host) == files(pair)
     assert not AuditEntry.objects.filter(action="deployment.cancel").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.grown import Grown
@@ -13,6 +14,17 @@ def test_pages_alone_need_a_broker(new_portal: Portal) -> None:
     assert refused.returncode == 1
     assert "CELERY_BROKER_URL names no broker" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_script_reads_why_a_command_refuses(new_portal: Portal) -> None:
+    new_portal.extra_environment = {"XMAILADMIN_MASTER_KEYS": "no key"}
+    for words in (["verify_audit"], ["deploy_pair", "1", "--all"]):
+        refused = new_portal.manage(*words, "--json", check=False)
+        assert refused.returncode == 1
+        ((name, told),) = json.loads(refused.stdout).items()
+        assert name == "error"
+        assert "master key" in told
+        assert told in refused.stderr
 
 
 def test_a_portal_is_prepared_once_and_shows_that_it_is_in_parts(parts: Grown) -> None:
