@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from typing import Any
 
 from celery import Celery, signals
+from django.db import DatabaseError, InterfaceError, connections
 from kombu import pools
 from kombu.exceptions import OperationalError
 from kombu.transport.redis import QoS
 
 from xmailadmin.descriptors import raise_limit
+from xmailadmin.home import HomeError
 
 __all__ = ["app", "ring", "waiting_messages"]
 
@@ -87,6 +90,21 @@ def _producer() -> Any:
 @signals.celeryd_init.connect
 def _allow_many_sockets(**_: Any) -> None:
     raise_limit()
+
+
+@signals.celeryd_init.connect
+def _check_master_keys(**_: Any) -> None:
+    """Ends a worker that could open no secret, before it fails on every host."""
+    from xmailadmin.prepare import check_master_keys  # no models when this module is loaded
+
+    try:
+        check_master_keys()
+    except HomeError as error:
+        sys.exit(f"xmailadmin: {error}")
+    except (DatabaseError, InterfaceError) as error:  # away for now; it comes back
+        logger.warning("Whether the master key is the right one cannot be told yet: %s", error)
+    finally:
+        connections.close_all()
 
 
 @signals.worker_shutting_down.connect

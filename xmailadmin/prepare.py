@@ -20,7 +20,14 @@ from xmailadmin import audit, home, roles, vault
 from xmailadmin.models import User
 from xmailadmin.rotation import missing_keys
 
-__all__ = ["Administrator", "behind", "first_administrator", "migrate", "prepare"]
+__all__ = [
+    "Administrator",
+    "behind",
+    "check_master_keys",
+    "first_administrator",
+    "migrate",
+    "prepare",
+]
 
 MIGRATING = 0x786D61696C  # "xmail": the advisory lock of whoever migrates
 
@@ -44,7 +51,7 @@ def prepare() -> None:
     Raises home.HomeError when the database cannot be used or a needed master key is not at hand.
     """
     migrate()
-    _check_master_keys()
+    check_master_keys(create=True)
 
 
 def migrate() -> None:
@@ -111,12 +118,17 @@ def _make_administrator() -> Administrator:
     return Administrator(username, generated, kept)
 
 
-def _check_master_keys() -> None:
-    """Makes the first master key, but never a new one beside secrets that an old one sealed."""
+def check_master_keys(*, create: bool = False) -> None:
+    """Raises HomeError if a master key that secrets need is not at hand or cannot be read.
+
+    With `create` it makes the first one, but never a new one beside secrets that an old one sealed.
+    Raises DatabaseError or InterfaceError if nobody can tell.
+    """
     try:
         missing = missing_keys()
-        if missing is None:
+        if missing is None and create:
             vault.create_master_key()
+        if missing is None and (create or home.from_environment("XMAILADMIN_MASTER_KEYS")):
             vault.key_ids()  # one that comes from the environment may be no key at all
     except vault.VaultError as error:
         raise home.HomeError(str(error)) from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.grown import Grown
-from tests.portal import Portal
+from tests.grown import BIN, Grown
+from tests.portal import CHECKOUT, Portal
 
 
 def test_pages_alone_need_a_broker(new_portal: Portal) -> None:
@@ -39,3 +41,27 @@ def test_a_portal_is_prepared_once_and_shows_that_it_is_in_parts(parts: Grown) -
     with parts.up():
         assert parts.status("/healthz") == 200
     assert "`up` is web server, worker and ticker in one" in parts.log.read_text()
+
+
+def test_a_worker_with_another_master_key_ends_and_says_why(parts: Grown) -> None:
+    parts.manage("prepare")
+    other = {**parts.environment, "XMAILADMIN_MASTER_KEYS": "A" * 43 + "="}
+    command = [str(BIN / "celery"), "-A", "xmailadmin", "worker"]
+
+    def refusal(environment: Mapping[str, str]) -> str:
+        ended = subprocess.run(
+            command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert ended.returncode == 1, ended
+        assert ended.stderr.count("\n") == 1, ended.stderr
+        return ended.stderr
+
+    assert "must be 32 bytes in base64" in refusal({**other, "XMAILADMIN_MASTER_KEYS": "no key"})
+    parts.manage(
+        "issue_pair", "--country", "JP", "--state", "S", "--locality", "L",
+        "--organization", "O", "--key-type", "ec", "--common-name", "mail.dojo.jp",
+    )  # fmt: skip
+    told = refusal(other)
+    assert told.startswith("xmailadmin: the master key ")
+    assert "is not at hand. Put that key back" in told
+    parts.add_worker()  # with the right one it starts
