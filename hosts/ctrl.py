@@ -27,7 +27,7 @@ MAX_LINE = 64 * 1024
 #: One TLS record: XMail gets it as a whole or not at all, however the connection breaks.
 ONE_RECORD = 16 * 1024
 
-NO_SUCH_FILE, NOT_CREATED, NO_SUCH_DIRECTORY, TLS_OFF = 19, 10, 211, 249
+NO_SUCH_FILE, NOT_CREATED, NO_SUCH_DIRECTORY, BAD_PATH, TLS_OFF = 19, 10, 211, 214, 249
 LIST_FOLLOWS, SEND_DATA = 100, 101
 
 _REPLY = re.compile(r"([+-])(\d{5})\s?(.*)")
@@ -316,15 +316,29 @@ class Session:
         """The two answers to an upload that did not wait for the first of them."""
         reply = await self._reply()
         if not (reply.good and reply.number == SEND_DATA):
-            self.close()  # what was sent as data is taken for commands now
+            await self._catch_up()
             raise reply.refused()
         await self._stored()
 
     async def _stored(self) -> None:
         reply = await self._reply()
         if not reply.good:
-            self.close()  # nobody knows how much of the data XMail has taken for commands
+            await self._catch_up()
             raise reply.refused()
+
+    async def _catch_up(self) -> None:
+        """Go on after a refused upload, of whose data XMail may have taken any for commands.
+
+        Whatever it says to those, and to what was sent after them, the answer to a path that is
+        none is another. In the midst of a switch there may be no second session.
+        """
+        try:
+            self._wire.send(command("cfgfileget", "../x"))
+            while (reply := await self._reply()).number != BAD_PATH:
+                if reply.good and reply.number == LIST_FOLLOWS:
+                    await self._wire.block()
+        except (OSError, EOFError, CtrlError):
+            self.close()  # and the refusal is what is told
 
 
 def checked(field: str) -> str:

@@ -231,9 +231,13 @@ class CtrlTransport(Transport):
         There is nothing to lose: what lies there is of no use without the rest.
         """
         for file in files:
-            for _ in range(self.room_tries):
-                if await self._write(file.path, file.data, at_once=True):
-                    break
+            for tries_left in reversed(range(self.room_tries)):
+                try:
+                    if await self._write(file.path, file.data, at_once=True):
+                        break
+                except TransportError as error:
+                    if error.message.code != "ctrl.not_created" or not tries_left:
+                        raise
                 await asyncio.sleep(1)
             else:
                 raise TransportError(Message("transport.disk_full", {"path": file.path}))

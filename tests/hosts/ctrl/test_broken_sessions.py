@@ -13,9 +13,10 @@ from hosts.messages import Message
 from hosts.probe import Endpoint
 from hosts.transports import CtrlTransport, Target, open_transport
 from hosts.transports import ctrl as ctrl_transport
+from tests.doubles import dialogues
 from tests.doubles.mailroot import write_pair
 from tests.doubles.pairs import make_pair
-from tests.doubles.wire import Faults
+from tests.doubles.wire import Faults, Wire
 from tests.doubles.xmail import XMail
 from tests.hosts.ctrl.cases import NEW, NEW_FILES, OLD, OLD_FILES, held, put_pair, uploaded
 from tests.hosts.memory import Notebook
@@ -209,18 +210,30 @@ async def test_what_must_not_break_in_the_session_in_clear_is_one_message(
 
 
 @pytest.mark.usefixtures("remote")
-async def test_in_clear_a_full_disk_is_waited_for(
-    xmail: XMail, target: Target, mailroot: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["full_disk", "read_only", "refused before the data"])
+async def test_in_clear_a_disk_is_waited_for(
+    xmail: XMail, target: Target, mailroot: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pair(mailroot, NEW.key, OLD.certificate)
-    xmail.faults.full_disk = True
+    waited: list[float] = []
+    setattr(xmail.faults, "full_disk" if how == "full_disk" else "read_only", True)
 
-    async def make_room(_seconds: float) -> None:
-        xmail.faults.full_disk = len(xmail.seen.uploads) < 3
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            xmail.faults.full_disk = xmail.faults.read_only = False
 
-    monkeypatch.setattr("hosts.transports.ctrl.asyncio.sleep", make_room)
+    def refuse(wire: Wire, words: list[str]) -> None:
+        if not xmail.faults.read_only:
+            return upload(wire, words)
+        return wire.send("-00010 Unable to create file")  # and the data is commands
+
+    upload, _ = dialogues._COMMANDS["cfgfileset"]
+    if how == "refused before the data":
+        monkeypatch.setitem(dialogues._COMMANDS, "cfgfileset", (refuse, 1))
+    monkeypatch.setattr("hosts.transports.ctrl.asyncio.sleep", wait)
     assert (await put_pair(target, previous=OLD_FILES)).status == "INSTALLED"
-    assert (xmail.seen.clear_logins, uploaded(xmail)) == (1, ["server.cert"] * 4)
+    assert (xmail.seen.clear_logins, len(waited)) == (1, 3)
 
 
 @pytest.mark.usefixtures("remote")
@@ -271,3 +284,27 @@ async def test_bad_pair_is_undone_and_the_previous_one_is_proven(
     outcome = await install(open_transport(target), order, Notebook())
     assert (outcome.status, outcome.message.code) == ("ROLLED_BACK", "install.endpoints_restored")
     assert held(mailroot) == OLD_FILES
+
+
+@pytest.mark.usefixtures("remote")
+async def test_a_refused_certificate_costs_no_session(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    """The key is there already: without a pair that matches, no other session could follow."""
+
+    def strike(path: str, data: bytes) -> bytes:
+        xmail.faults.read_only = data == NEW.key
+        return data
+
+    class Mending(Notebook):
+        async def step(self, step: str, message: Message) -> None:
+            if step == "STAGE" and xmail.faults.read_only:
+                xmail.faults.read_only, xmail.faults.mangle = False, None
+            await super().step(step, message)
+
+    xmail.faults.mangle = strike
+    outcome = await put_pair(target, notebook=Mending())
+    assert outcome.status == "INSTALLED"
+    assert Message("ctrl.not_created", {"path": "server.cert"}) in outcome.notes
+    assert held(mailroot) == NEW_FILES
+    assert (xmail.seen.connections["ctrl"], xmail.seen.logins) == (1, 1)
