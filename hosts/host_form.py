@@ -96,7 +96,11 @@ class HostForm(forms.ModelForm[Host]):
     class Meta:
         model = Host
         fields = ("name", *CONNECTION, *PORTS, "memo")
-        error_messages = {"name": {"unique": NAME_TAKEN}}
+        error_messages = {
+            "name": {"unique": NAME_TAKEN},
+            "transport": {"invalid_choice": _("“%(value)s” is none of: local, sftp, ctrl.")},
+            "os": {"invalid_choice": _("“%(value)s” is none of: unix, windows.")},
+        }
         labels = {
             "mailroot": _("MailRoot"),
             "transport": _("How the portal reaches it"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SignIn
 from tests.portal import Portal
@@ -88,6 +88,12 @@ def test_from_a_password_to_an_invited_colleague(portal_of_people: Portal, sign_
     found += violations(page)
     page.click("a:text-is('Continue')")
     page.wait_for_url("**/people/invite/")
+    page.fill("[name=username]", "hanako")
+    page.fill("[name=email]", "hanako")  # the page says what is wrong, in its own language
+    page.press("[name=email]", "Enter")
+    expect(page.locator(".invalid-feedback")).to_be_visible()
+    expect(page.locator("[name=email]")).to_be_focused()
+    page.fill("[name=email]", "")
     page.fill("[name=username]", "hanako")
     page.check("[name=roles][value=key_holder]")
     page.click("button:text-is('Invite')")

@@ -80,7 +80,10 @@ def test_one_bad_row_keeps_all_of_them_out(admin_client: Client) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("mail1,ftp,192.0.2.1,,,,", "How the portal reaches it"),
+        (
+            "mail1,ftp,192.0.2.1,,,,",
+            "How the portal reaches it: “ftp” is none of: local, sftp, ctrl.",
+        ),
         (",ctrl,192.0.2.1,,,,", "required"),
         ("mail1,ctrl,,,,,", "required"),
         ("mail1,ctrl,169.254.169.254,,,,", "cannot be the address of a mail server"),
