@@ -127,3 +127,16 @@ def test_hosts_from_a_file(
     page.locator("main form [type=submit]").first.click()
     expect(page).to_have_url(re.compile(r"/hosts/$"))
     expect(page.locator("main tbody tr")).to_have_count(1)
+
+
+def test_a_button_shows_that_it_works(portal: Portal, sign_in: SignIn) -> None:
+    page = sign_in(portal)
+    page.goto("/hosts/add/")
+    button = page.locator(".form-actions .btn-primary")
+    expect(button).not_to_have_attribute("data-busy", "")
+    page.route("**/hosts/add/", lambda route: route.fulfill(status=204))  # the page stays
+    page.fill("[name=name]", "mail1")
+    page.press("[name=name]", "Enter")
+    expect(button).to_have_attribute("data-busy", "")
+    turning = button.evaluate("button => getComputedStyle(button, '::after').animationName")
+    assert turning == "turn"
