@@ -28,6 +28,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         "too_many_login_attempts": _(
             "There were too many wrong attempts. Wait five minutes and try again."
         ),
+        "enter_current_password": _("This is not your current password. Enter it again."),
     }
     # The words of the ways to confirm who one is, in the portal's own voice.
     METHODS = {

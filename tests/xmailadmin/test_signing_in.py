@@ -332,7 +332,8 @@ def test_the_password_is_changed_only_with_the_old_one(hanako: User) -> None:
     client = people.signed_in(hanako)
     address = reverse("account_change_password")
     new = {"password1": "another-long-password", "password2": "another-long-password"}
-    client.post(address, {"oldpassword": "wrong", **new})
+    wrong = client.post(address, {"oldpassword": "wrong", **new})
+    assert "This is not your current password. Enter it again." in wrong.content.decode()
     hanako.refresh_from_db()
     assert hanako.check_password(people.PASSWORD)
     client.post(address, {"oldpassword": people.PASSWORD, **new})
