@@ -306,10 +306,11 @@ def _may_fill_in(request: HttpRequest) -> bool:
     now = time.time()
     marks = request.session.get(FORMS_SHOWN, {}).items()
     shown = {path: at for path, at in marks if 0 <= now - at < FORM_S}
-    if _is_known(request):
+    if not _is_known(request):
+        return request.method not in SAFE and request.path in shown
+    if request.method in SAFE:
         request.session[FORMS_SHOWN] = {**shown, request.path: now}
-        return True
-    return request.method not in SAFE and request.path in shown
+    return True
 
 
 def _is_known(request: HttpRequest) -> bool:
