@@ -62,7 +62,7 @@ class SFTPTransport(Transport):
         self._root = sftp_path(target.mailroot, target.os).rstrip("/")
         self._connections: list[asyncssh.SSHClientConnection] = []
         self._client: asyncssh.SFTPClient | None = None
-        self._owner = SFTPAttrs()
+        self._mailroot: SFTPAttrs | None = None
 
     async def connect(self) -> None:
         ssh.check_enrolled(self.target)
@@ -74,18 +74,11 @@ class SFTPTransport(Transport):
         except TransportError:
             raise TransportError(Message("sftp.no_sftp"), permanent=True) from None
         self.confidential = True
-        async with _step(self.target.mailroot):
-            try:
-                self._owner = await self._sftp.stat(self._root or "/")
-            except _MISSING:
-                self._owner = SFTPAttrs(permissions=0)
-        if not stat.S_ISDIR(self._owner.permissions or 0):
-            message = Message("transport.mailroot_missing", {"mailroot": self.target.mailroot})
-            raise TransportError(message, permanent=True)
 
     async def close(self) -> None:
         client, self._client = self._client, None
         connections, self._connections = self._connections, []
+        self._mailroot = None
         self.confidential = False
         if client is not None:
             client.exit()
@@ -108,18 +101,25 @@ class SFTPTransport(Transport):
                             message = Message("transport.too_large", {"path": path})
                             raise TransportError(message, permanent=True)
             except _MISSING:
+                await self._directory()
                 return None
         return bytes(data)
 
     async def info(self, path: str) -> FileInfo | None:
         async with self._on(path):
             found = await _unless_missing(self._sftp.stat(self._at(path)))
-        return None if found is None else self._file_info(path, found)
+            if found is None:
+                await self._directory()
+                return None
+        return self._file_info(path, found)
 
     async def list(self, path: str, pattern: str) -> Listing:
         directory = self._root + "/" if path in {"", "."} else self._at(path)
         async with self._on(path):
-            found = await _unless_missing(self._sftp.readdir(directory)) or []
+            found = await _unless_missing(self._sftp.readdir(directory))
+            if found is None:
+                await self._directory()
+                return []
         return [
             self._file_info(str(entry.filename), entry.attrs)
             for entry in sorted(found, key=lambda entry: str(entry.filename))
@@ -159,6 +159,19 @@ class SFTPTransport(Transport):
             raise TransportError(Message("sftp.lost"))
         return self._client
 
+    async def _directory(self) -> SFTPAttrs:
+        """What MailRoot is; raises TransportError unless it is a directory.
+
+        Asked for only where a file is missing: any file that is there shows that MailRoot is.
+        """
+        if self._mailroot is None:
+            found = await _unless_missing(self._sftp.stat(self._root or "/"))
+            if found is None or not stat.S_ISDIR(found.permissions or 0):
+                message = Message("transport.mailroot_missing", {"mailroot": self.target.mailroot})
+                raise TransportError(message, permanent=True)
+            self._mailroot = found
+        return self._mailroot
+
     def _at(self, path: str) -> str:
         return f"{self._root}/{check_path(path)}"
 
@@ -182,7 +195,7 @@ class SFTPTransport(Transport):
                 await self._sftp.mkdir(self._at(SSLCONF), SFTPAttrs(permissions=PRIVATE_DIRECTORY))
                 if self.sets_mode:
                     made = await self._sftp.lstat(self._at(SSLCONF))
-                    await self._give(self._at(SSLCONF), made, self._owner, SSLCONF)
+                    await self._give(self._at(SSLCONF), made, await self._directory(), SSLCONF)
                 return
             if not stat.S_ISDIR(found.permissions or 0):
                 message = Message("transport.not_a_directory", {"path": SSLCONF})
@@ -208,7 +221,7 @@ class SFTPTransport(Transport):
                 raise TransportError(message, permanent=True)
             if self.sets_mode:
                 regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
-                owner = replaced if replaced is not None and regular else self._owner
+                owner = replaced if replaced and regular else await self._directory()
                 await self._give(path, made, owner, file.path)
                 if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
                     await stream.setstat(SFTPAttrs(permissions=wanted))

@@ -201,8 +201,8 @@ async def test_nothing_is_installed_where_server_tab_is_gone(site: Site) -> None
 async def test_missing_mailroot_is_said(site: Site) -> None:
     target = Target(**{**vars(site.target), "mailroot": str(site.root / "nowhere")})
     with pytest.raises(TransportError) as caught:
-        async with open_transport(target):
-            pass
+        async with open_transport(target) as transport:
+            await transport.read("server.tab")
     assert caught.value.message.code == "transport.mailroot_missing"
     assert caught.value.permanent
 
