@@ -102,6 +102,7 @@ def work(deployment: Deployment) -> Iterable[Installation]:
             yield row
         deployment.refresh_from_db()
         if deployment.finished:
+            deployment.installations.filter(host__in=done_here).update(look_due=False)
             Diagnosis.objects.take(Host.objects.filter(pk__in=done_here))
             return
         if not claimed:
@@ -337,6 +338,7 @@ class _Run:
             previous_pair=row.previous_pair,
             client_notes=self._snapshot(row),
             finished_at=now,
+            look_due=row.host_id is not None,
             token="",
             lease_until=None,
         )

@@ -7,7 +7,6 @@ from typing import Any
 
 from celery import shared_task, signals
 from django.db import DatabaseError, close_old_connections
-from django.db.models import QuerySet
 
 from hosts import ledger, turns
 from hosts.models import Diagnosis, Heartbeat, Host
@@ -18,15 +17,11 @@ logger = logging.getLogger(__name__)
 
 @shared_task
 def install_hosts(installation_ids: list[int]) -> None:
-    """Does the chunk whose turn it is, then rings for whatever waited for it and for the next.
-
-    When that was the last of a deployment that could begin, rings for a look at its hosts.
-    """
+    """Does the chunk whose turn it is, then rings for whatever waited for it and for the next."""
     done = ledger.run_next(installation_ids)
     turns.sweep()
     if done and turns.ready().exists():
         celery.ring("hosts.tasks.install_hosts", [])
-    _ring_for_looks(turns.unseen({row.deployment_id for row in done}))
 
 
 @shared_task
@@ -45,11 +40,7 @@ def diagnose_hosts(host_ids: list[int]) -> None:
 @shared_task
 def diagnose_all() -> None:
     """Rings for a diagnosis of every host that is not disabled."""
-    _ring_for_looks(Host.objects.filter(disabled=False))
-
-
-def _ring_for_looks(hosts: QuerySet[Host]) -> None:
-    ids = list(hosts.order_by("pk").values_list("pk", flat=True))
+    ids = list(Host.objects.filter(disabled=False).values_list("pk", flat=True))
     for start in range(0, len(ids), turns.CHUNK):
         celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + turns.CHUNK])
 

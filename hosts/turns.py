@@ -6,19 +6,19 @@ sweep rings again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from certs.models import Pair
 from certs.models.lease import free, lease_now, unrung
 from hosts.messages import Message
-from hosts.models import Deployment, Host, Installation
+from hosts.models import Deployment, Installation
 from xmailadmin import celery
 
-__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "settle", "sweep", "unseen"]
+__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "settle", "sweep"]
 
 CHUNK = 50  # hosts a message
 SWEEP_CHUNKS = 20  # messages a sweep
@@ -41,23 +41,6 @@ def ready() -> QuerySet[Installation]:
         ~Exists(wave),
         host__isnull=False,
     )
-
-
-def unseen(deployments: Collection[int]) -> QuerySet[Host]:
-    """Returns the hosts that nobody has looked at since an installation of these ended there.
-
-    Empty for a deployment with hosts that may begin: those come first, looking costs as much.
-    """
-    over = set(deployments) - set(
-        ready().filter(deployment__in=deployments).values_list("deployment", flat=True)
-    )
-    ended = Installation.objects.filter(
-        Q(host__diagnosis=None) | Q(host__diagnosis__at__lt=F("finished_at")),
-        deployment__in=over,
-        finished_at__isnull=False,
-        started_at__isnull=False,
-    )
-    return Host.objects.filter(pk__in=ended.order_by().values("host"))
 
 
 def next_chunk() -> QuerySet[Installation] | None:
@@ -145,3 +128,24 @@ def sweep() -> None:
         Installation.objects.filter(pk__in=ids).update(rung_at=lease_now())
     for deployment in Deployment.objects.filter(pk__in=by_deployment):
         ring(by_deployment[deployment.pk], deployment)
+    _ring_for_looks()
+
+
+def _ring_for_looks() -> None:
+    """Rings for a look at the hosts where an installation has ended.
+
+    Not as long as other hosts of the deployment may begin: looking costs as much as installing.
+    """
+    due = Installation.objects.filter(
+        ~Exists(ready().filter(deployment=OuterRef("deployment"))), look_due=True
+    ).order_by("deployment_id")  # as the index of those that are due has them
+    with transaction.atomic():  # two sweeps at once ring for different rows
+        locked = due.select_for_update(of=("self",), skip_locked=True)
+        rows = dict(locked.values_list("pk", "host_id")[: CHUNK * SWEEP_CHUNKS])
+        Installation.objects.filter(pk__in=rows).update(look_due=False)
+    hosts = sorted({host_id for host_id in rows.values() if host_id is not None})
+    for start in range(0, len(hosts), CHUNK):
+        if not celery.ring("hosts.tasks.diagnose_hosts", hosts[start : start + CHUNK]):
+            left = Installation.objects.filter(pk__in=rows, host__in=hosts[start:])
+            left.update(look_due=True)
+            return

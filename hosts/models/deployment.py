@@ -170,6 +170,8 @@ class Installation(Queued):
     )
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    # It has ended, and nobody was asked yet to look at what the host serves now.
+    look_due = models.BooleanField(default=False, editable=False)
 
     class Meta:
         ordering = ["-pk"]
@@ -190,6 +192,7 @@ class Installation(Queued):
                 name="unfinished",
                 condition=Q(status__in=("QUEUED", "RUNNING")),
             ),
+            models.Index(fields=["deployment"], name="look_due", condition=Q(look_due=True)),
         ]
 
     def __str__(self) -> str:

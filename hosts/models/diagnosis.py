@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Self
 
 from django.db import models, transaction
@@ -29,10 +30,11 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
     def take(self, hosts: Iterable[Host]) -> list[Diagnosis]:
         """Looks at the hosts, all at once, and returns and keeps what was found on each."""
         rows = list(hosts.select_related("pair") if isinstance(hosts, models.QuerySet) else hosts)
+        began = timezone.now()
         facts = asyncio.run(_look_at_all([_Look.at(host) for host in rows]))
-        return [self._keep(host, found) for host, found in zip(rows, facts, strict=True)]
+        return [self._keep(host, found, began) for host, found in zip(rows, facts, strict=True)]
 
-    def _keep(self, host: Host, facts: Facts) -> Diagnosis:
+    def _keep(self, host: Host, facts: Facts, began: datetime) -> Diagnosis:
         found = findings(facts, timezone.now())
         level = max((finding.level for finding in found), key=LEVELS.index, default="ok")
         state = {"ok": "ok", "info": "ok"}.get(level, level)
@@ -42,6 +44,7 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
             row, _created = self.update_or_create(
                 host=host,
                 defaults={
+                    "at": began,
                     "standing": _standing(facts),
                     "facts": facts.to_json(),
                     "findings": [finding.to_json() for finding in found],
@@ -63,7 +66,8 @@ class Diagnosis(models.Model):
 
     host = models.OneToOneField(Host, models.CASCADE, related_name="diagnosis")
     standing = models.CharField(max_length=10, choices=Standing, default=Standing.UNSEEN)
-    at = models.DateTimeField(_("diagnosed"), auto_now=True)
+    # When the look began: what has changed since then may be missing in it.
+    at = models.DateTimeField(_("diagnosed"), default=timezone.now)
     facts = models.JSONField(default=dict)  # hosts.diagnosis.Facts.to_json()
     findings = models.JSONField(default=list)  # hosts.diagnosis.Finding.to_json()
 

@@ -102,32 +102,69 @@ def test_the_next_chunk_is_rung_for_until_nothing_waits(
     assert rung == []
 
 
-def test_hosts_are_looked_at_when_nothing_of_their_deployment_waits_any_more(
-    hosts: list[Host], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hosts.tasks import diagnose_hosts, install_hosts
-
-    looks: list[list[int]] = []
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The hosts for which a look was rung."""
+    rung: list[int] = []
 
     def ring(task: str, ids: list[int]) -> bool:
         if task == "hosts.tasks.diagnose_hosts":
-            looks.append(ids)
+            rung.extend(ids)
         return True
 
     monkeypatch.setattr(celery, "ring", ring)
+    return rung
+
+
+def test_hosts_are_looked_at_once_when_nothing_of_their_deployment_waits_any_more(
+    hosts: list[Host], looks: list[int]
+) -> None:
+    from hosts.tasks import install_hosts
+
     deploy.create_deployment(issued_pair(), hosts, by=None)
     install_hosts([])
     install_hosts([])
     assert looks == []
     install_hosts([])
-    assert sorted(pk for ids in looks for pk in ids) == [host.pk for host in hosts]
+    turns.sweep()
+    assert looks == [host.pk for host in hosts]
 
-    for ids in looks:
-        diagnose_hosts(ids)
-    looks.clear()
-    deploy.create_deployment(issued_pair(), hosts[:1], by=None)
+
+def test_chunks_that_end_beside_one_another_have_each_host_looked_at_once(
+    hosts: list[Host], looks: list[int]
+) -> None:
+    deploy.create_deployment(issued_pair(), hosts, by=None)
+    claims = [ledger._claim(chunk) for _ in range(3) if (chunk := turns.next_chunk()) is not None]
+    for token, rows in claims:
+        for _news in ledger._Run(token, rows).go():
+            pass
+        turns.sweep()
+    assert looks == [host.pk for host in hosts]
+
+
+def test_hosts_are_looked_at_when_the_rest_is_cancelled(
+    hosts: list[Host], looks: list[int]
+) -> None:
+    from hosts.tasks import install_hosts
+
+    deployment = deploy.create_deployment(issued_pair(), hosts, by=None)
     install_hosts([])
-    assert looks == [[hosts[0].pk]], "the others were seen since"
+    deploy.cancel(deployment, by=people.person("operator"))
+    turns.sweep()
+    assert looks == [host.pk for host in hosts[:3]]
+
+
+def test_a_look_that_could_not_be_rung_for_is_rung_for_later(
+    hosts: list[Host], looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = celery.ring
+    deploy.create_deployment(issued_pair(), hosts[:2], by=None)
+    monkeypatch.setattr(celery, "ring", lambda *_arguments: False)
+    ledger.run_next()
+    turns.sweep()
+    monkeypatch.setattr(celery, "ring", heard)
+    turns.sweep()
+    assert looks == [host.pk for host in hosts[:2]]
 
 
 # --- Cancelling ----------------------------------------------------------------------------------
