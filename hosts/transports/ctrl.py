@@ -238,7 +238,8 @@ class CtrlTransport(Transport):
                 except TransportError as error:
                     if error.message.code != "ctrl.not_created" or not tries_left:
                         raise
-                await asyncio.sleep(1)
+                if tries_left:
+                    await asyncio.sleep(1)
             else:
                 raise TransportError(Message("transport.disk_full", {"path": file.path}))
 
