@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import re
 import socket
 import ssl
-import warnings
-from collections.abc import Container, Coroutine, Iterator
+from collections.abc import Container, Coroutine
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from hosts.messages import Message, Param, system_reason
-from hosts.wire import Wire
+from hosts.wire import Wire, accepting_any, shown
 
 CLEAR_PORT, TLS_PORT = 6017, 6018
 TIMEOUT_S = 10.0
@@ -137,8 +135,11 @@ class Session:
 
         async def ask() -> list[bytes | None]:
             self._wire.send(b"".join(command("cfgfileget", path) for path in paths))
-            with self._closed_by_refusal(if_=len(paths) > 1):
-                return [await self._list() for _ in paths]
+            answers = [await self._list_or_refusal() for _ in paths]
+            for answer in answers:
+                if isinstance(answer, Refused):
+                    raise answer
+            return [answer for answer in answers if not isinstance(answer, Refused)]
 
         return await self._in_time(ask())
 
@@ -174,13 +175,14 @@ class Session:
         async def ask() -> bytes | None:
             self._wire.send(_upload(path, data) + command("cfgfileget", path) + _upload(path, b""))
             await self._taken()
-            with self._closed_by_refusal():
-                found = await self._list()
+            found = await self._list_or_refusal()
             try:
                 await self._taken()
             except Refused:
                 if found is not None:  # otherwise there was nothing to delete
                     raise
+            if isinstance(found, Refused):
+                raise found
             return found
 
         return await self._in_time(ask())
@@ -245,7 +247,7 @@ class Session:
     async def _handshake(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._wire.handshake(_context())
+                await self._wire.handshake(accepting_any())
         except (TimeoutError, ConnectionError, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             self.close()
             raise TLSUnusable("ctrl.tls_unusable", permanent=True) from None
@@ -266,22 +268,32 @@ class Session:
         return await self._in_time(ask())
 
     async def _in_time(self, step: Coroutine[Any, Any, T]) -> T:
-        """One step of the dialogue in its time; whatever breaks it ends the session."""
+        """One step of the dialogue in its time.
+
+        Whatever breaks it, other than XMail's orderly refusal, ends the session: an answer that
+        is still to come must not be taken for that to the next command.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await step
-        except TimeoutError:
+        except Refused:
+            raise
+        except BaseException as error:
             self.close()
-            raise CtrlError("ctrl.silent", {"seconds": round(self._timeout_s)}) from None
-        except (OSError, EOFError):
-            self.close()
-            raise CtrlError("ctrl.lost") from None
+            if isinstance(error, TimeoutError):
+                seconds = round(self._timeout_s)
+                raise CtrlError("ctrl.silent", {"seconds": seconds}) from None
+            if isinstance(error, OSError | EOFError):
+                raise CtrlError("ctrl.lost") from None
+            raise
 
     async def _reply(self, *, greeting: bool = False) -> Reply:
         text = (await self._wire.line(MAX_LINE)).decode("utf-8", "replace")
         found = _REPLY.match(text)
         if not found:
-            raise CtrlError("ctrl.not_xmail", {"reply": shown(text)}, permanent=greeting)
+            # Later on it may be a line of a file that a broken XMail sends: of a key, even.
+            told = shown(text) if greeting else "…"
+            raise CtrlError("ctrl.not_xmail", {"reply": told}, permanent=greeting)
         return Reply(found[1] == "+", int(found[2]), text)
 
     async def _list(self, missing: int = NO_SUCH_FILE) -> bytes | None:
@@ -294,15 +306,12 @@ class Session:
         lines = b"\n" + await self._wire.block()
         return lines.replace(b"\r\n", b"\n").replace(b"\n.", b"\n")[1:]
 
-    @contextlib.contextmanager
-    def _closed_by_refusal(self, *, if_: bool = True) -> Iterator[None]:
-        """For an answer that others follow: after a refusal nobody reads those."""
+    async def _list_or_refusal(self) -> bytes | Refused | None:
+        """One of several answers: the others are read before a refusal is raised."""
         try:
-            yield
-        except Refused:
-            if if_:
-                self.close()
-            raise
+            return await self._list()
+        except Refused as refused:
+            return refused
 
     async def _put(self, path: str, data: bytes) -> None:
         self._wire.send(command("cfgfileset", path))
@@ -372,21 +381,3 @@ def canonical(data: bytes) -> bytes:
     """A file as XMail stores it, whatever its line ends were: LF, after the last line too."""
     lines = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
     return lines + b"\n" if lines and not lines.endswith(b"\n") else lines
-
-
-def shown(text: str) -> str:
-    """What a server said, fit for a page: short and printable."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:120])
-
-
-@functools.cache
-def _context() -> ssl.SSLContext:
-    """Accepts any certificate, since only its fingerprint counts, and the TLS of an old XMail."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion.TLSv1
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context

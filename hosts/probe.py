@@ -8,12 +8,9 @@ verified but reported, to be compared by its fingerprint.
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import socket
-import ssl
 import time
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -23,6 +20,7 @@ from cryptography import x509
 
 from hosts.messages import Message, system_reason
 from hosts.probe_dialogue import Channel, Failure, broken_at_once, talk
+from hosts.wire import accepting_any
 
 DEFAULT_PORTS: Mapping[str, int] = {
     "smtp": 25,
@@ -133,7 +131,7 @@ async def probe(
         if endpoint.port == 0:
             raise Failure("connect", Message("probe.off"))
         await _connect(channel, address, endpoint)
-        message = await talk(channel, endpoint.name, _context(), server_name)
+        message = await talk(channel, endpoint.name, accepting_any(), server_name)
         ok, stage = True, "done"
     except Failure as failure:
         ok, stage, message = False, failure.stage, failure.message
@@ -188,22 +186,6 @@ async def _resolve(address: str, port: int) -> Sequence[tuple[int, tuple[Any, ..
         found = await loop.getaddrinfo(address, port, type=socket.SOCK_STREAM)
         return [(family, sockaddr) for family, _, _, _, sockaddr in found]
     return [(socket.AF_INET if version == 4 else socket.AF_INET6, (address, port))]
-
-
-@functools.cache
-def _context() -> ssl.SSLContext:
-    """The context of every probe: accepts whatever is served, so that it can be reported.
-
-    Old XMail builds on Windows may know nothing newer than TLS 1.0.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion.TLSv1
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    return context
 
 
 def _served(channel: Channel) -> dict[str, Any]:

@@ -8,12 +8,11 @@ import re
 import ssl
 
 from hosts.messages import Message, system_reason
-from hosts.wire import Wire
+from hosts.wire import Wire, shown
 
 MAX_LINE = 2048
 MAX_LINES = 100
 FAREWELL_S = 2.0
-SHOWN_CHARACTERS = 120
 
 #: endpoint -> protocol
 PROTOCOLS = {
@@ -118,7 +117,7 @@ async def _greeting(channel: Channel, protocol: str) -> None:
     except (OSError, EOFError):
         raise Failure("banner", Message("probe.closed_at_banner")) from None
     if text.startswith(_REFUSAL[protocol]):
-        raise Failure("banner", Message("probe.turned_away", {"reply": _shown(text)}))
+        raise Failure("banner", Message("probe.turned_away", {"reply": shown(text)}))
     _recognise(channel, protocol, text)
 
 
@@ -127,10 +126,10 @@ def _recognise(channel: Channel, protocol: str, text: str) -> None:
     if not text.startswith(EXPECTED[protocol]):
         raise Failure(
             "banner",
-            Message("probe.other_protocol", {"protocol": protocol.upper(), "banner": _shown(text)}),
+            Message("probe.other_protocol", {"protocol": protocol.upper(), "banner": shown(text)}),
         )
     if not (found := _XMAIL.search(text)):
-        raise Failure("banner", Message("probe.not_xmail", {"banner": _shown(text)}))
+        raise Failure("banner", Message("probe.not_xmail", {"banner": shown(text)}))
     channel.xmail_version = found["version"] or ""
 
 
@@ -150,7 +149,7 @@ async def _start_tls(channel: Channel, protocol: str) -> None:
         switch: dict[str, str | int] = {"setting": _SWITCH[protocol], "reply": text}
         raise Failure("command", Message("probe.tls_off", switch))
     if not text.startswith(EXPECTED[protocol]):
-        raise Failure("command", Message("probe.command_refused", {"reply": _shown(text)}))
+        raise Failure("command", Message("probe.command_refused", {"reply": shown(text)}))
 
 
 async def _handshake(
@@ -184,7 +183,7 @@ async def _greeting_inside(channel: Channel, protocol: str) -> Message:
     except (OSError, EOFError):
         raise Failure("handshake", Message("probe.dropped_after_handshake")) from None
     if text.startswith(_REFUSAL[protocol]):  # for instance CTRL's "does not like Your IP"
-        return Message("probe.ok_turned_away", {"reply": _shown(text)})
+        return Message("probe.ok_turned_away", {"reply": shown(text)})
     _recognise(channel, protocol, text)
     with contextlib.suppress(OSError, EOFError):
         async with channel.step(FAREWELL_S):
@@ -215,9 +214,3 @@ async def _reply(channel: Channel, protocol: str) -> str:
             return first
         line = await channel.hear()
     raise EOFError
-
-
-def _shown(text: str) -> str:
-    """What a server said, fit for a page: short, and nothing but printable characters."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
-    return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[:SHOWN_CHARACTERS]}…"

@@ -6,12 +6,15 @@ The dialogues of CTRL (hosts/ctrl.py) and of the probe (hosts/probe_dialogue.py)
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import socket
 import ssl
+import warnings
 from typing import Any
 
 MAX_BLOCK = 4 * 1024 * 1024
+SHOWN_CHARACTERS = 120
 _READ = 64 * 1024
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _LONE_DOT = re.compile(rb"(?:\A|\n)(\.\r?\n)")
@@ -170,3 +173,25 @@ class Wire(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+@functools.cache
+def accepting_any() -> ssl.SSLContext:
+    """TLS that accepts whatever is served: what counts is its fingerprint, or that it is reported.
+
+    Old XMail builds on Windows may know nothing newer than TLS 1.0.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
+
+
+def shown(text: str) -> str:
+    """What a server said, fit for a page: short, and nothing but printable characters."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[:SHOWN_CHARACTERS]}…"
