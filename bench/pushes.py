@@ -172,16 +172,19 @@ def ansible(server: SSHServer, roots: Sequence[Path], files: Files, forks: int) 
 def bare_ctrl(xmails: Sequence[Served], files: Files, threads: int) -> None:
     """CTRL by bare sockets: a new TLS session for each, log in, send the key, the certificate.
 
-    Each file goes in one write together with its command. Nothing is read, checked or kept.
+    On the port that the portal uses, with #!TLS. Each file goes in one write together with its
+    command. Nothing is read, checked or kept.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
     def push(xmail: Served) -> None:
-        raw = socket.create_connection(("127.0.0.1", xmail.ports["ctrls"]), timeout=30)
+        raw = socket.create_connection(("127.0.0.1", xmail.ports["ctrl"]), timeout=30)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stamp = b"<" + raw.recv(1024).split(b"<", 1)[1].split(b">", 1)[0] + b">"
+        raw.sendall(b"#!TLS\r\n")
+        assert raw.recv(1024)[:1] == b"+"
         with context.wrap_socket(raw) as tls, tls.makefile("rb") as replies:
-            stamp = b"<" + replies.readline().split(b"<", 1)[1].split(b">", 1)[0] + b">"
             answer = hashlib.md5(stamp + xmail.password.encode()).hexdigest()  # noqa: S324  CTRL's own
             tls.sendall(f'"{xmail.user}"\t"#{answer}"\r\n'.encode())
             replies.readline()
