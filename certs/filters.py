@@ -14,7 +14,7 @@ from certs.models import Pair
 from certs.names import Refused, normalise_name
 from xmailadmin.searching import SearchFilter, every_word
 
-__all__ = ["PairFilter", "search_pairs"]
+__all__ = ["PairFilter", "PairSearch", "search_pairs"]
 
 EXPIRED, VALID = "expired", "valid"
 EXPIRIES = [
@@ -88,3 +88,10 @@ class PairFilter(django_filters.FilterSet):  # type: ignore[misc]
             if value == VALID
             else pairs.filter(not_after__lt=now + timedelta(days=int(value)))
         )
+
+
+class PairSearch(PairFilter):
+    """The search alone, where expiry and origin are decided already."""
+
+    expiry = None
+    origin = None

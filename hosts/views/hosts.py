@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Case, IntegerField, Q, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -13,6 +15,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from certs.filters import PairSearch
 from certs.models import Pair
 from hosts import deploy
 from hosts.filters import HostFilter, key, narrowed
@@ -26,7 +29,6 @@ from xmailadmin.tables import PAGE, KeysFirst, configure
 
 GET_OR_POST = ("GET", "HEAD", "POST")
 HISTORY_SHOWN = 8  # rows
-PAIRS_SHOWN = 30  # rows
 PATIENCE = timedelta(seconds=90)  # how long a page waits for a diagnosis that was asked for
 
 
@@ -146,9 +148,18 @@ def host_delete(request: HttpRequest, pk: int) -> HttpResponse:
 def host_install(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks which pair the host shall get; the page that begins the installation comes next."""
     host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
-    usable = Pair.objects.filter(status=Pair.Status.ISSUED, state="ok")
-    current = usable.exclude(not_after__lt=timezone.now()).defer("certificate", "key_sealed")
-    context = {"host": host, "pairs": current.order_by("-pk")[:PAIRS_SHOWN]}
+    status = Pair.Status
+    made = Q(status=status.ISSUED, state="ok") & ~Q(not_after__lt=timezone.now())
+    coming = Q(status__in=(status.QUEUED, status.ISSUING))
+    found = PairSearch(request.GET, queryset=Pair.objects.filter(made | coming))
+    its_own_first = Case(
+        When(pk=host.pair_id, then=Value(0)), default=Value(1), output_field=IntegerField()
+    )
+    pairs = found.qs.defer("certificate", "key_sealed").order_by(its_own_first, "-pk")
+    page = Paginator(pairs, PAGE).get_page(request.GET.get("page"))
+    filtered = narrowed(found)
+    context = {"host": host, "page": page, "form": found.form, "filtered": filtered}
+    context["empty"] = not filtered and not page.paginator.count
     return render(request, "hosts/host_install.html", context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,17 @@ from hosts.models import Diagnosis, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
 from tests.doubles.xmail import XMail
-from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
+from tests.factories import (
+    ENDPOINTS_OFF,
+    files,
+    issued_pair,
+    local_host,
+    on_disk,
+    pair_spec,
+)
 from tests.hosts.pages import text
 from xmailadmin.models import AuditEntry
+from xmailadmin.tables import PAGE
 
 pytestmark = pytest.mark.django_db
 OTHER = make_pair("other.test")
@@ -191,3 +200,27 @@ def test_a_host_without_a_pair_leads_to_one_and_stays_chosen(
     assert [row for row, chosen in ticked if chosen] == [host]
     refused = text(admin_client.post(to("host_reinstall", host), follow=True))
     assert "There is no recorded pair that could be installed there." in refused
+
+
+def test_every_pair_can_be_chosen_for_a_host(admin_client: Client, tmp_path: Path) -> None:
+    old = issued_pair(common_name="old.test")
+    host = local_host(tmp_path, "mail2", pair=old)
+    Pair.objects.bulk_create(
+        Pair(status=Pair.Status.ISSUED, state="ok", common_name=f"m{at}.test", names=f"m{at}.test",
+             not_after=timezone.now() + timedelta(days=9))
+        for at in range(PAGE)
+    )  # fmt: skip
+    coming = Pair.objects.request(pair_spec(common_name="coming.test"), by=None)
+    address = to("host_install", host)
+    offered = [
+        re.findall(r"/pairs/(\d+)/install/", admin_client.get(address, query).content.decode())
+        for query in ({}, {"page": "2"})
+    ]
+    assert offered[0][:2] == [str(old.pk), str(coming.pk)], "its own, then the newest"
+    everyone = sorted(Pair.objects.values_list("pk", flat=True))
+    assert sorted(int(pk) for page in offered for pk in page) == everyone
+    assert f"1–{PAGE} of {PAGE + 2} entries" in text(admin_client.get(address))
+    found = text(admin_client.get(address, {"q": "m0.test"}))
+    assert "m0.test" in found
+    assert "m1.test" not in found
+    assert "No pair fits this search" in text(admin_client.get(address, {"q": "m99.test"}))
