@@ -21,7 +21,9 @@ LONGEST = 500  # letters of what anybody may ask for; nobody shall fill the log 
 SECRET_NAME = re.compile(
     r"password|passphrase|secret|private_key|token|authorization|cookie|credential|master_key", re.I
 )
-SLASH = "(?:/|%(?:25)*2[Ff])"  # also where an address is part of another one
+# Also where an address is part of another one, or of one within that.
+SLASH = "(?:/|%(?:25)*2F)"
+ASK = "(?:[?&]|%(?:25)*(?:3F|26))"
 SECRET_TEXT = (
     # A private key in PEM, also inside the repr of bytes, cut off or not.
     (
@@ -33,13 +35,16 @@ SECRET_TEXT = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), rf"\1{MASK}"),  # the password in an address
     (re.compile(r"(otpauth:[^\s'\"]*secret=)[A-Z2-7]+"), rf"\1{MASK}"),
     (re.compile(r"(Bearer |Basic )[\w.~+/=-]+"), rf"\1{MASK}"),
-    (re.compile(r"([?&](?:code|state|token)=)[^\s&'\"]+"), rf"\1{MASK}"),
-    # A link that is itself the key, whatever clings to it, and what looks like one elsewhere.
     (
-        re.compile(rf"({SLASH}account{SLASH}link{SLASH}|{SLASH}r{SLASH})['\"]*[^\s?'\"]+"),
+        re.compile(rf"({ASK}(?:\w*_)?(?:code|state|token)(?:=|%(?:25)*3D))[^\s&'\"]+", re.I),
         rf"\1{MASK}",
     ),
-    (re.compile(r"(/|%2F)[A-Za-z0-9_-]{20,}(?![A-Za-z0-9_-])", re.I), rf"\1{MASK}"),
+    # A link that is itself the key, whatever clings to it, and what looks like one elsewhere.
+    (
+        re.compile(rf"({SLASH}account{SLASH}link{SLASH}|{SLASH}r{SLASH})['\"]*[^\s?'\"]+", re.I),
+        rf"\1{MASK}",
+    ),
+    (re.compile(rf"({SLASH})[A-Z0-9_-]{{20,}}(?![A-Z0-9_-])", re.I), rf"\1{MASK}"),
 )
 
 

@@ -70,7 +70,13 @@ def test_a_line_says_to_which_request_it_belongs(
         ("GET /?next=%252Faccount%252flink%252FAbCdEf", "AbCdEf"),
         ("GET /?next=%2Fr%2FAbCdEf%2Fqr.svg", "AbCdEf"),
         ("GET /?next=%2Felsewhere%2FAbCdEfGhIjKlMnOpQrStUvWxYz", "AbCdEfGhIjKl"),
+        ("GET /?next=%252Felsewhere%252fAbCdEfGhIjKlMnOpQrStUvWxYz", "AbCdEfGhIjKl"),
         ("GET /nowhere?token=AbCdEf", "AbCdEf"),
+        ("GET /nowhere?x=1&id_token=AbCdEf", "AbCdEf"),
+        ("GET /nowhere?CODE=AbCdEf", "AbCdEf"),
+        ("GET /?next=/account/sso/sso/callback/%3Fcode%3DcOdE%26state%3DsTaTe", "cOdE"),
+        ("GET /?next=/account/sso/sso/callback/%3Fcode%3DcOdE%26state%3DsTaTe", "sTaTe"),
+        ("GET /?next=%252Fcallback%253Fx%253D1%2526code%253DcOdE", "cOdE"),
         ("GET /account/sso/sso/callback/?state=sTaTe&code=cOdE&x=1", "sTaTe"),
         ("GET /account/sso/sso/callback/?state=sTaTe&code=cOdE&x=1", "cOdE"),
         ("GET /elsewhere/AbCdEfGhIjKlMnOpQrStUvWxYz)", "AbCdEfGhIjKl"),
@@ -81,6 +87,11 @@ def test_what_looks_like_a_secret_is_masked(
 ) -> None:
     for form in ("text", "json"):
         assert secret not in written(form, capsys, f"before {text} after")
+
+
+def test_what_is_no_secret_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for told in ("GET /hosts/?page=2&q=mail1", "GET /?next=%2Fhosts%2F%3Fpage%3D2", "status=200"):
+        assert told in written("text", capsys, f"before {told} after")
 
 
 @pytest.mark.parametrize("address", ["/nowhere/?q=%s", "/nowhere/%s"])
