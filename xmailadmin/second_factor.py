@@ -52,6 +52,11 @@ RUBBISH = (
     ValueError,
     struct.error,
 )
+KEY_REFUSED = _("The security key was refused. Try again, or choose another way.")
+KEY_COPIED = _(
+    "The security key was refused, because it may have been copied. Choose another way, and tell "
+    "an administrator."
+)
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -174,11 +179,14 @@ class ActivateTOTPForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
 
 
 @contextmanager
-def _rubbish_is_refused() -> Iterator[None]:
+def _key_is_refused() -> Iterator[None]:
+    """Says so of a key, whose person entered no code, also where it answered rubbish."""
     try:
         yield
-    except RUBBISH as error:
-        raise get_adapter().validation_error("incorrect_code") from error
+    except (ValidationError, *RUBBISH) as error:
+        if isinstance(error, ValidationError) and error.code != "incorrect_code":
+            raise
+        raise ValidationError(KEY_REFUSED) from error
 
 
 def _answer(text: str) -> dict[str, Any]:
@@ -206,7 +214,10 @@ def _texts(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _answer_field() -> forms.CharField:
-    return forms.CharField(max_length=LONGEST_ANSWER, widget=forms.HiddenInput)
+    refused = {"required": KEY_REFUSED, "max_length": KEY_REFUSED}
+    return forms.CharField(
+        max_length=LONGEST_ANSWER, widget=forms.HiddenInput, error_messages=refused
+    )
 
 
 class _LimitedAnswer:
@@ -216,7 +227,7 @@ class _LimitedAnswer:
     cleaned_data: dict[str, Any]
 
     def clean_credential(self) -> Authenticator:
-        with _limited(self.user), _rubbish_is_refused():
+        with _limited(self.user), _key_is_refused():
             self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
             authenticator: Authenticator = super().clean_credential()  # type: ignore[misc]
             _count_use(authenticator, self.cleaned_data["credential"])
@@ -236,7 +247,7 @@ def _count_use(authenticator: Authenticator, answer: dict[str, Any]) -> None:
             return
         if now <= before:
             logger.warning("Security key %s counted back: it may have been copied", row.pk)
-            raise get_adapter().validation_error("incorrect_code")
+            raise ValidationError(KEY_COPIED)
         row.data[USES] = now
         row.save(update_fields=["data"])
 
@@ -271,7 +282,7 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
     )
 
     def clean(self) -> dict[str, Any]:
-        with _rubbish_is_refused():
+        with _key_is_refused():
             if "credential" in self.cleaned_data:
                 self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
             cleaned: dict[str, Any] = super().clean()

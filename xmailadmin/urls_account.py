@@ -44,7 +44,7 @@ urlpatterns = [
     path("two-factor/keys/<int:pk>/remove/", webauthn.remove_webauthn, name="mfa_remove_webauthn"),
     path(
         "two-factor/keys/confirm/",
-        webauthn.reauthenticate_webauthn,
+        own.ConfirmByKey.as_view(),
         name="mfa_reauthenticate_webauthn",
     ),
     path(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn.views import ReauthenticateWebAuthnView
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
@@ -25,6 +27,7 @@ from xmailadmin.forms import PasswordForm
 from xmailadmin.models import AccessLink, User
 
 __all__ = [
+    "ConfirmByKey",
     "access_link",
     "account",
     "choose_password",
@@ -54,6 +57,18 @@ def account(request: HttpRequest) -> HttpResponse:
         "open_sessions": UserSession.objects.filter(user=person).count(),
     }
     return render(request, "account/account.html", context)
+
+
+class ConfirmByKey(ReauthenticateWebAuthnView):  # type: ignore[misc]
+    """Asks for a security key again, and after a refusal too on the way to the same page.
+
+    allauth itself leads to the page of signing in, and from there to the dashboard.
+    """
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        for told in form.errors["credential"]:
+            messages.error(self.request, told)
+        return redirect(self.passthrough_next_url(self.request.path))
 
 
 def shown_once(
