@@ -140,3 +140,36 @@ def test_a_button_shows_that_it_works(portal: Portal, sign_in: SignIn) -> None:
     expect(button).to_have_attribute("data-busy", "")
     turning = button.evaluate("button => getComputedStyle(button, '::after').animationName")
     assert turning == "turn"
+
+
+def test_a_button_rests_when_its_form_is_shown_again(portal: Portal, sign_in: SignIn) -> None:
+    page = sign_in(portal)
+    page.goto("/hosts/add/")
+    button = page.locator(".form-actions .btn-primary")
+    page.route("**/hosts/add/", lambda route: route.fulfill(status=204))
+    page.fill("[name=name]", "mail1")
+    page.press("[name=name]", "Enter")
+    expect(button).to_have_attribute("data-busy", "")
+    form = page.locator("form:has(.form-actions)").first
+    expect(form).not_to_have_attribute("data-sent", "1", timeout=10_000)  # it took longer
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(button).not_to_have_attribute("data-busy", "")
+
+
+def test_a_button_rests_when_nothing_comes_of_it(portal: Portal, sign_in: SignIn) -> None:
+    portal.manage(
+        "issue_pair", "--country", "JP", "--state", "Tokyo", "--locality", "Shibuya-ku",
+        "--organization", "Xmail Co., Ltd.", "--common-name", "memo.test", "--key-type", "ec",
+    )  # fmt: skip
+    page = sign_in(portal)
+    page.goto("/pairs/")
+    page.locator("main tbody a").first.click()
+    page.route("**/memo/", lambda route: route.fulfill(status=204))
+    button = page.locator("#memo form [type=submit]")
+    with page.expect_response("**/memo/"):
+        button.click()
+    expect(button).not_to_have_attribute("data-busy", "")
+    page.fill("#memo textarea", "for the branch office")
+    page.unroute("**/memo/")
+    button.click()
+    expect(page.locator("#memo")).to_contain_text("saved")

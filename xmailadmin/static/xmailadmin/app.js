@@ -180,6 +180,11 @@
     if (form.hasAttribute("data-download")) setTimeout(rest, 4000, form);
   });
 
+  // A form within a page stays there if the answer is an error or none comes.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.matches("form")) rest(event.detail.elt);
+  });
+
   // Live parts. ------------------------------------------------------------------------------------
   document.addEventListener("htmx:afterSwap", (event) => {
     const part = event.detail.elt;
@@ -200,9 +205,8 @@
 
   addEventListener("resize", () => reachWideTables(document));
   prefersDark.addEventListener("change", showTheme);
-  addEventListener("pageshow", () => {
-    document.querySelectorAll("form[data-sent]").forEach(rest);
-  });
+  // Back from another page, which may have taken long: nothing is under way any more.
+  addEventListener("pageshow", () => [...document.forms].forEach(rest));
   for (const toggle of document.querySelectorAll("[data-theme-toggle]")) toggle.hidden = false;
   showTheme();
   prepare(document);
