@@ -108,11 +108,10 @@ async def _is_confirmed(transport: Transport, result: Inspection) -> bool:
             {"address": target.address, "milliseconds": _ms_since(started)},
         )
     )
-    fingerprint = shown_identity(target.transport, result.identity)
     if target.transport == "ctrl":
-        result.problem = Message("registration.confirm_ctrl", {"fingerprint": fingerprint})
+        result.problem = Message("registration.confirm_ctrl")
     else:
-        result.problem = Message("registration.confirm_sftp", {"fingerprint": fingerprint})
+        result.problem = Message("registration.confirm_sftp")
     result.unconfirmed = True
     return False
 

@@ -36,13 +36,13 @@ TEXTS: dict[str, Promise] = {
         "sent to %(address)s yet."
     ),
     "registration.confirm_sftp": _(
-        "The server shows the host key %(fingerprint)s. Compare it with the one on the server "
-        "(run there: ssh-keygen -lf on the files /etc/ssh/ssh_host_*_key.pub) and confirm it. "
-        "Until then nothing secret is sent there."
+        "The server shows the host key below. Compare it with the one on the server (run there: "
+        "ssh-keygen -lf on the files /etc/ssh/ssh_host_*_key.pub) and confirm it. Until then "
+        "nothing secret is sent there."
     ),
     "registration.confirm_ctrl": _(
-        "XMail presents the certificate with the SHA-256 fingerprint %(fingerprint)s. Compare it "
-        "with the one on the server (run in MailRoot: openssl x509 -in server.cert -noout -sha256 "
+        "XMail presents the certificate with the SHA-256 fingerprint below. Compare it with the "
+        "one on the server (run in MailRoot: openssl x509 -in server.cert -noout -sha256 "
         "-fingerprint) and confirm it. Until then nothing secret is sent there."
     ),
     "registration.identity": _("It is the server that was confirmed: %(fingerprint)s."),

@@ -58,6 +58,7 @@ def test_the_whole_job(ssh_server: SSHServer, mailroot: Path) -> None:
         }
         assert refused.json["code"] == "registration.confirm_sftp"
         assert "ssh-keygen -lf" in refused.error
+        assert refused.error.count(trusted) == 1
         assert not Host.objects.exists()
         added = run(*words, "--trust-fingerprint", trusted)
         assert added.status == 0, added

@@ -97,6 +97,8 @@ def test_a_test_shows_the_identity_and_sends_nothing_before_it_is_confirmed(
     address = reverse("host_mailroot_check")
     page = admin_client.post(address, ctrl_fields(xmail))
     assert CHECK in text(page)
+    assert text(page).count(pairs_of(OLD.sha256)) == 2, "to be confirmed, and as what SMTP presents"
+    assert OLD.sha256 not in text(page)
     assert f'value="{OLD.sha256}"' in page.content.decode()
     assert xmail.password not in page.content.decode()
     assert logins(xmail) == 0
@@ -187,7 +189,7 @@ def test_an_ssh_server_is_registered_with_its_key(
     shown = ssh_server.host_key.get_fingerprint("sha256")
     sent = ssh_fields(ssh_server, mailroot)
     asked = admin_client.post(reverse("host_add"), sent)
-    assert shown in text(asked)
+    assert text(asked).count(shown) == 1
     assert "PRIVATE KEY" not in asked.content.decode(), "a secret is never sent back"
     confirmed = normal_fingerprint(shown)
     response = admin_client.post(reverse("host_add"), sent | {"confirmed": confirmed}, follow=True)
@@ -240,7 +242,7 @@ def test_a_changed_certificate_is_looked_at_compared_and_trusted(
     assert pairs_of(OLD.sha256) in text(admin_client.get(address))
     looked = text(admin_client.post(address))
     assert "The host shows another identity than the trusted one." in looked
-    assert pairs_of(NEW.sha256) in looked
+    assert looked.count(pairs_of(NEW.sha256)) == 1
     assert logins(xmail) == before
     wrong = text(admin_client.post(address, {"confirmed": "ab" * 32}))
     assert "yet another identity" in wrong

@@ -128,6 +128,7 @@ class Command(PortalCommand):
         ]
         met = form.offered_identity
         if met:
+            told.append(f"    {form.shown_identity}")
             told.append("If this is the right server, repeat the command with the fingerprint:")
             told.append(f"    {self._again(met)}")
         self.stderr.write("\n".join(told))
