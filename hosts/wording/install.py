@@ -101,8 +101,9 @@ TEXTS: dict[str, Promise] = {
         "The switch broke off and the portal cannot finish it: XMail offers no TLS, most likely "
         "because key and certificate on the host do not match. Finish it by hand: download the "
         "certificate from the page of the pair that is being installed and copy it to %(path)s on "
-        "the host. Then choose Identity on the host’s page, confirm that certificate, and install "
-        "again. If XMail still offers no TLS, copy the certificate of the previous pair instead."
+        "the host. Then look at the identity on the host’s page, confirm that certificate, and "
+        "install again. If XMail still offers no TLS, copy the certificate of the previous pair "
+        "instead."
     ),
     "install.by_hand_removal": _(
         "The removal broke off and the portal cannot finish it, because XMail offers no TLS. "

@@ -81,13 +81,13 @@ TEXTS: dict[str, Promise] = {
     "transport.no_clear_channel": _("This host cannot be reached in another way. Try again later."),
     # SSH.
     "ssh.no_fingerprint": _(
-        "No host key is registered for this host, so nothing is sent to it. Choose Identity on the "
-        "host’s page, compare the fingerprint with the one on the server, and confirm it."
+        "No host key is registered for this host, so nothing is sent to it. Look at the identity "
+        "on the host’s page, compare the fingerprint with the one on the server, and confirm it."
     ),
     "ssh.wrong_host_key": _(
         "The server shows another host key (%(met)s) than the one registered (%(expected)s), so "
-        "nothing was sent to it. If the key was changed on purpose, choose Identity on the host’s "
-        "page, look at the new key there and confirm it; if not, somebody may be in between."
+        "nothing was sent to it. If the key was changed on purpose, look at the identity on the "
+        "host’s page and confirm the new key there; if not, somebody may be in between."
     ),
     "ssh.no_common_algorithm": _(
         "The server knows none of the key exchanges and host key types that the portal accepts. "
@@ -140,14 +140,15 @@ TEXTS: dict[str, Promise] = {
     "sftp.lost": _("The SSH connection broke. Check the network and the host, and try again."),
     # CTRL.
     "ctrl.no_fingerprint": _(
-        "No certificate is registered for this host, so nothing is sent to it. Choose Identity on "
-        "the host’s page, compare the fingerprint with the one on the server, and confirm it."
+        "No certificate is registered for this host, so nothing is sent to it. Look at the "
+        "identity on the host’s page, compare the fingerprint with the one on the server, and "
+        "confirm it."
     ),
     "ctrl.wrong_certificate": _(
         "XMail presents another certificate (SHA-256 %(met)s) than the one registered for this "
-        "host, so nothing was sent to it. If the pair was changed on purpose, choose Identity on "
-        "the host’s page, look at the new certificate there and confirm it; if not, somebody may "
-        "be in between."
+        "host, so nothing was sent to it. If the pair was changed on purpose, look at the identity "
+        "on the host’s page and confirm the new certificate there; if not, somebody may be in "
+        "between."
     ),
     "ctrl.bad_login": _(
         "XMail refuses the CTRL login of %(user)s (%(reply)s). Correct the user name and password; "
