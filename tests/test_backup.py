@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -213,15 +214,20 @@ class TestRefusals:
         assert "at least 12 characters" in told
         assert not file.exists()
 
+    @pytest.mark.parametrize("by", ["option", "environment"])
     def test_a_passphrase_that_others_can_read_is_warned_of(
-        self, portal: Portal, backup: Path, tmp_path: Path
+        self, portal: Portal, tmp_path: Path, by: str
     ) -> None:
         open_file = tmp_path / "open"
         open_file.write_text(PASSPHRASE)
+        words = ["--passphrase-file", str(open_file)] if by == "option" else []
+        if by == "environment":
+            told_by = {"XMAILADMIN_BACKUP_PASSPHRASE_FILE": str(open_file)}
+            portal = replace(portal, extra_environment=told_by)
         for mode, warned in ((0o644, True), (0o640, True), (0o600, False)):
             open_file.chmod(mode)
             file = tmp_path / f"backup{mode}"
-            done = portal.manage("backup", str(file), "--passphrase-file", str(open_file))
+            done = portal.manage("backup", str(file), *words)
             assert ("others can read" in done.stderr) == warned
             assert file.exists()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import locale
+import os
 import stat
 import sys
 from pathlib import Path
@@ -18,9 +19,8 @@ from xmailadmin.prepare import prepare
 
 __all__ = ["FILE_HELP", "CommandError", "PortalCommand", "passphrase"]
 
-FILE_HELP = (
-    "file with the passphrase (default: XMAILADMIN_BACKUP_PASSPHRASE, or else it is asked for)"
-)
+VARIABLE = "XMAILADMIN_BACKUP_PASSPHRASE"  # in the environment
+FILE_HELP = f"file with the passphrase (default: {VARIABLE}, or else it is asked for)"
 
 
 class PortalCommand(BaseCommand):
@@ -92,12 +92,12 @@ def passphrase(path: Path | None, *, new: bool) -> str:
             return path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path} cannot be read: {home.reason(error)}.") from None
-    if given := home.from_environment("XMAILADMIN_BACKUP_PASSPHRASE"):
+    if given := home.from_environment(VARIABLE):
+        if not os.environ.get(VARIABLE):
+            _warn_if_open(Path(os.environ[f"{VARIABLE}_FILE"]))
         return given
     if not sys.stdin.isatty():
-        raise CommandError(
-            "Give the passphrase by --passphrase-file or XMAILADMIN_BACKUP_PASSPHRASE."
-        )
+        raise CommandError(f"Give the passphrase by --passphrase-file or {VARIABLE}.")
     typed = getpass.getpass("Passphrase: ")
     if new and typed != getpass.getpass("The same again: "):
         raise CommandError("The two passphrases differ.")
