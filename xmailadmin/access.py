@@ -61,7 +61,8 @@ class Rule:
 
     A `confirmed` address needs whoever asks for its form to have just signed in, or confirmed who
     it is: with the second factor, or with the password of an account that has none. It asks before
-    the form is filled in, so what is sent may come later, within half an hour.
+    the form is filled in, so what is sent may come later, within half an hour after the same
+    session was shown the form.
     """
 
     see: str
