@@ -178,8 +178,15 @@ class ReaderPage(models.Model):
 
     def endpoints(self) -> Endpoints:
         """Returns the services that the page names: for a pair, what all of its hosts offer."""
+        return common(self._offers())
+
+    def ports_differ(self) -> bool:
+        """True if the hosts of a pair offer more than what they have in common."""
+        offers = self._offers()
+        return any(set(each) != set(common(offers)) for each in offers)
+
+    def _offers(self) -> list[Endpoints]:
         if self.host is not None:
-            return self.host.endpoints
+            return [self.host.endpoints]
         pair = self.current_pair()
-        hosts = pair.hosts.all() if pair is not None else []
-        return common([host.endpoints for host in hosts])
+        return [host.endpoints for host in pair.hosts.all()] if pair is not None else []

@@ -173,6 +173,7 @@ def reader_page(request: HttpRequest, page: ReaderPage) -> HttpResponse:
     context = _frame() | {
         "page": page,
         "settings": entered,
+        "ports_differ": not entered.complete and page.ports_differ(),
         "facts": facts,
         "names": names[:NAMES_SHOWN],
         "more_names": max(0, len(names) - NAMES_SHOWN),
