@@ -13,6 +13,7 @@ from certs import note_changes
 from certs.models import ClientNote, ClientReport, NoteChange
 from certs.note_forms import slug_for
 from certs.shipped_notes import load_notes, shipped_files
+from tests.hosts.pages import text
 from tests.people import person
 from xmailadmin.models import AuditEntry
 
@@ -245,8 +246,8 @@ class TestAgeing:
     def test_the_page_says_since_when(self, browser: Client) -> None:
         note = ClientNote.objects.filter(client_slug="curl").first()
         assert note is not None
-        page = browser.get(note.get_absolute_url(), headers=ENGLISH).content.decode()
-        assert "Nobody has confirmed this note since 2026-11-24" in page
+        page = text(browser.get(note.get_absolute_url(), headers=ENGLISH))
+        assert "Nobody has confirmed this note since 2026-11-24." in page
 
 
 class TestReports:

@@ -14,4 +14,5 @@ def text(response: HttpResponseBase) -> str:
     assert isinstance(response, HttpResponse)
     assert response.status_code == 200
     html = re.sub(r"<(script|style|title)\b.*?</\1>", " ", response.content.decode(), flags=re.S)
+    html = re.sub(r'<span class="nowrap">([\d-]+)</span>', r"\1", html)  # a date in a sentence
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())

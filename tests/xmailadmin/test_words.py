@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xmailadmin.templatetags.portal import browser
+from xmailadmin.templatetags.portal import browser, whole_dates
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 
@@ -27,3 +27,16 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 )  # fmt: skip
 def test_a_browser_is_told_in_short(user_agent: str, told: str) -> None:
     assert browser(user_agent) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("until 2028-02-27.", 'until <span class="nowrap">2028-02-27</span>.'),
+        ("2028-02-27まで", '<span class="nowrap">2028-02-27</span>まで'),
+        ("<b> 192-168-2028-02-271", "&lt;b&gt; 192-168-2028-02-271"),
+        ("", ""),
+    ],
+)
+def test_a_date_in_a_sentence_stays_in_one_piece(text: str, shown: str) -> None:
+    assert whole_dates(text) == shown

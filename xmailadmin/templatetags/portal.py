@@ -9,7 +9,7 @@ from functools import cache
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext import StrOrPromise
@@ -94,6 +94,8 @@ def identity(value: str | None) -> str:
     return hex_pairs(value) if re.fullmatch("[0-9a-f]{64}", value or "") else value or ""
 
 
+DATE = re.compile(r"(?<![\d-])\d{4}-\d\d-\d\d(?![\d-])")
+
 # The first that fits is meant: browsers also name those that they want to be taken for.
 BROWSERS = (
     ("Edge", "Edg"), ("Opera", "OPR/"), ("Samsung Internet", "SamsungBrowser"),
@@ -119,6 +121,13 @@ def browser(user_agent: str) -> str:
 def sentences(value: str) -> str:
     """Returns sentences of a template as one paragraph: in Japanese no space parts them."""
     return re.sub(r"(?<=。)\s+", "", value.strip())
+
+
+@register.filter
+def whole_dates(value: StrOrPromise) -> SafeString:
+    """Returns the text with its dates kept in one piece: phones break lines at their hyphens."""
+    text = conditional_escape(value)
+    return mark_safe(DATE.sub(r'<span class="nowrap">\g<0></span>', text))  # noqa: S308  escaped
 
 
 @register.filter
