@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from allauth.account.forms import ChangePasswordForm as AllauthChangePasswordForm
+from allauth.account import forms as allauth
 from django import forms
 from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.validators import ASCIIUsernameValidator
@@ -16,7 +16,15 @@ from xmailadmin import limits
 from xmailadmin.models import User
 from xmailadmin.roles import ROLES
 
-__all__ = ["ChangePasswordForm", "InviteForm", "PasswordForm", "RolesForm"]
+__all__ = [
+    "ChangePasswordForm",
+    "FirstPasswordForm",
+    "InviteForm",
+    "LoginForm",
+    "PasswordForm",
+    "ReauthenticateForm",
+    "RolesForm",
+]
 
 
 class RolesForm(forms.Form):
@@ -72,7 +80,30 @@ class InviteForm(RolesForm):
         return email
 
 
-class ChangePasswordForm(AllauthChangePasswordForm):  # type: ignore[misc]
+class _SaysLabelsOnce:
+    """Takes away allauth's placeholders, which repeat the labels."""
+
+    fields: dict[str, forms.Field]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+
+
+class LoginForm(_SaysLabelsOnce, allauth.LoginForm):  # type: ignore[misc]
+    """Name and password."""
+
+
+class ReauthenticateForm(_SaysLabelsOnce, allauth.ReauthenticateForm):  # type: ignore[misc]
+    """The password once more."""
+
+
+class FirstPasswordForm(_SaysLabelsOnce, allauth.SetPasswordForm):  # type: ignore[misc]
+    """A password for an account that has none."""
+
+
+class ChangePasswordForm(_SaysLabelsOnce, allauth.ChangePasswordForm):  # type: ignore[misc]
     """A new password for the old one, whose guesses count like those of signing in."""
 
     def clean_oldpassword(self) -> str:

@@ -279,7 +279,12 @@ ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 # xmailadmin/limits.py counts those, and spares known browsers behind the same address.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None, "change_password": None}
-ACCOUNT_FORMS = {"change_password": "xmailadmin.forms.ChangePasswordForm"}
+ACCOUNT_FORMS = {
+    "login": "xmailadmin.forms.LoginForm",
+    "reauthenticate": "xmailadmin.forms.ReauthenticateForm",
+    "set_password": "xmailadmin.forms.FirstPasswordForm",
+    "change_password": "xmailadmin.forms.ChangePasswordForm",
+}
 MFA_ADAPTER = "xmailadmin.second_factor.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_TOLERANCE = 1  # clocks of phones are never quite right

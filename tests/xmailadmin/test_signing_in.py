@@ -328,48 +328,6 @@ def test_a_form_that_came_too_late_is_not_kept_in_the_session(hanako: User) -> N
     assert "SENTINEL" not in str(sessions)
 
 
-def test_the_password_is_changed_only_with_the_old_one(hanako: User) -> None:
-    client = people.signed_in(hanako)
-    address = reverse("account_change_password")
-    new = {"password1": "another-long-password", "password2": "another-long-password"}
-    wrong = client.post(address, {"oldpassword": "wrong", **new})
-    assert "This is not your current password. Enter it again." in wrong.content.decode()
-    hanako.refresh_from_db()
-    assert hanako.check_password(people.PASSWORD)
-    client.post(address, {"oldpassword": people.PASSWORD, **new})
-    hanako.refresh_from_db()
-    assert hanako.check_password("another-long-password")
-    assert AuditEntry.objects.filter(action="password.changed", actor=hanako).exists()
-
-
-def test_guesses_of_the_old_password_are_counted_and_recorded(hanako: User) -> None:
-    client = people.signed_in(hanako)
-    address = reverse("account_change_password")
-    new = {"password1": "another-long-password", "password2": "another-long-password"}
-    for number in range(limits.FAILURES):
-        page = client.post(address, {"oldpassword": f"guess{number}", **new})
-        assert not blocked(page)
-    tried = AuditEntry.objects.filter(action="signin.failed", object_id=str(hanako.pk))
-    assert tried.count() == limits.FAILURES
-    assert blocked(client.post(address, {"oldpassword": people.PASSWORD, **new}))
-    hanako.refresh_from_db()
-    assert hanako.check_password(people.PASSWORD)
-
-
-def test_whoever_has_no_password_sets_one_only_with_a_second_factor(hanako: User) -> None:
-    hanako.set_unusable_password()
-    hanako.save()
-    address = reverse("account_set_password")
-    new = {"password1": "another-long-password", "password2": "another-long-password"}
-    response = people.signed_in(hanako).post(address, new)
-    assert response.headers["Location"].startswith(reverse("second_factor_needed"))
-    hanako.refresh_from_db()
-    assert not hanako.has_usable_password()
-    people.signed_in(hanako, confirmed=True).post(address, new)
-    hanako.refresh_from_db()
-    assert hanako.check_password("another-long-password")
-
-
 def test_a_disabled_account_is_told_so_and_recorded(hanako: User) -> None:
     User.objects.update(is_active=False)
     response = Client().post(LOGIN, {"login": "hanako", "password": people.PASSWORD}, follow=True)
