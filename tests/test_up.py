@@ -109,6 +109,38 @@ def test_a_bad_address_is_one_clear_line(new_portal: Portal, bind: str) -> None:
     assert bind in up_fails(portal)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XMAILADMIN_URL", "portal.example.jp"),
+        ("XMAILADMIN_URL", "https://portal.example.jp:port"),
+        ("XMAILADMIN_HSTS", "yes"),
+        ("XMAILADMIN_TRUSTED_PROXIES", "proxy.example.jp"),
+        ("XMAILADMIN_ALLOWED_NETWORKS", "10.0.0.0/33"),
+        ("XMAILADMIN_NOTE_AGE_DAYS", "a year"),
+        ("XMAILADMIN_READER_REQUESTS_A_MINUTE", "0"),
+        ("XMAILADMIN_TIME_ZONE", "Tokyo"),
+        ("XMAILADMIN_LOG", "xml"),
+        ("DATABASE_URL", "mysql://portal:secret-word@db.example.jp/portal"),
+        ("DATABASE_URL", "portal"),
+        ("EMAIL_URL", "mail.example.jp"),
+        ("EMAIL_URL", "smtp+tls://user:secret-word@mail.example.jp:port"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_one_clear_line(
+    new_portal: Portal, name: str, value: str
+) -> None:
+    told = up_fails(Portal(new_portal.home, {name: value}))
+    assert told.startswith(f"xmailadmin: {name}")
+    assert "secret-word" not in told
+
+
+def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = up_fails(Portal(tmp_path / "file", {"XMAILADMIN_BIND": "127.0.0.1:1"}))
+    assert "XMAILADMIN_HOME" in told
+
+
 def test_a_lost_master_key_is_refused_and_never_replaced(new_portal: Portal) -> None:
     new_portal.manage(*PAIR)
     (new_portal.home / "master.key").unlink()

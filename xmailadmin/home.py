@@ -52,6 +52,8 @@ def directory() -> Path:
             f"the data directory {home} cannot be made: {error.strerror}. "
             "Set XMAILADMIN_HOME to a directory that can be written."
         ) from None
+    if not home.is_dir():
+        raise HomeError(f"{home} is no directory. Set XMAILADMIN_HOME to one.")
     if not os.access(home, os.W_OK | os.X_OK):
         raise HomeError(
             f"the data directory {home} cannot be written. "

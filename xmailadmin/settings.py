@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 from kombu import Exchange, Queue
 
-from xmailadmin import home, logs, oidc_settings
+from xmailadmin import environment, home, logs, oidc_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -26,10 +25,10 @@ BIND = env.str("XMAILADMIN_BIND", default="127.0.0.1:8000")
 # HTTPS by the portal itself (`up --tls`), with a pair of its own making: xmailadmin/tls.py.
 TLS = env.bool("XMAILADMIN_TLS", default=False)
 ALLOW_HTTP = env.bool("XMAILADMIN_ALLOW_HTTP", default=False)
-PORTAL_URL = env.str(
+PORTAL_URL = environment.address(
     "XMAILADMIN_URL",
-    default=f"http{'s' if TLS else ''}://localhost:{BIND.rpartition(':')[2] or 8000}",
-).rstrip("/")
+    f"http{'s' if TLS else ''}://localhost:{BIND.rpartition(':')[2] or 8000}",
+)
 _url = urlsplit(PORTAL_URL)
 PORTAL_HOST = _url.hostname or "localhost"
 HTTPS = _url.scheme == "https"
@@ -54,9 +53,7 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS and not TLS else 0
 # For this name alone unless asked for: names below a mail domain need not all speak HTTPS, and a
 # browser that has remembered otherwise cannot be told so.
-_hsts = env.str("XMAILADMIN_HSTS", default="")
-if _hsts not in {"", "subdomains", "preload"}:
-    raise home.HomeError(f"XMAILADMIN_HSTS must be subdomains or preload, not {_hsts}.")
+_hsts = environment.one_of("XMAILADMIN_HSTS", ["", "subdomains", "preload"])
 SECURE_HSTS_INCLUDE_SUBDOMAINS = bool(SECURE_HSTS_SECONDS and _hsts)
 SECURE_HSTS_PRELOAD = bool(SECURE_HSTS_SECONDS and _hsts == "preload")
 # Django's check would have these two for every site.
@@ -67,11 +64,8 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "xmailadmin.views.errors.csrf_failure"
 # Whom to believe about the client's address and whether it came by HTTPS. A proxy that ends TLS
 # is usually on this machine; anybody else's X-Forwarded-* headers are dropped.
-TRUSTED_PROXIES = tuple(
-    ipaddress.ip_network(text)
-    for text in env.list(
-        "XMAILADMIN_TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS and not TLS else []
-    )
+TRUSTED_PROXIES = environment.networks(
+    "XMAILADMIN_TRUSTED_PROXIES", ["127.0.0.1", "::1"] if HTTPS and not TLS else []
 )
 # The largest thing that people send is a CSV file of hosts. asgi.py holds the same limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
@@ -163,9 +157,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Database -----------------------------------------------------------------------------------
 DATABASES = {
-    "default": env.db_url_config(
-        home.url_from_environment("DATABASE_URL", f"sqlite:///{HOME / 'xmailadmin.sqlite3'}")
-    )
+    "default": environment.database("DATABASE_URL", f"sqlite:///{HOME / 'xmailadmin.sqlite3'}")
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
@@ -198,7 +190,7 @@ CACHES = {
     },
 }
 # How often the page for mail users and its files may be asked for from one address.
-READER_REQUESTS_A_MINUTE = env.int("XMAILADMIN_READER_REQUESTS_A_MINUTE", default=120)
+READER_REQUESTS_A_MINUTE = environment.number("XMAILADMIN_READER_REQUESTS_A_MINUTE", 120)
 
 # --- Celery -------------------------------------------------------------------------------------
 CELERY_BROKER_URL = home.url_from_environment("CELERY_BROKER_URL", "memory://localhost//")
@@ -305,7 +297,7 @@ AUDIT_GUARD = True
 # --- Mail ---------------------------------------------------------------------------------------
 # Only where EMAIL_URL is set, such as smtp+tls://user:password@mail.example.jp:587
 MAIL = bool(home.from_environment("EMAIL_URL"))
-vars().update(env.email_url_config(home.from_environment("EMAIL_URL", "dummymail://")))
+vars().update(environment.mail("EMAIL_URL"))
 DEFAULT_FROM_EMAIL = env.str("XMAILADMIN_MAIL_FROM", default=f"xmailadmin@{_url.hostname}")
 
 # --- Languages and time -------------------------------------------------------------------------
@@ -313,7 +305,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
 LOCALE_PATHS = [BASE_DIR / "xmailadmin" / "locale"]
 USE_I18N = USE_TZ = True
-TIME_ZONE = env.str("XMAILADMIN_TIME_ZONE", default="UTC")
+TIME_ZONE = environment.time_zone("XMAILADMIN_TIME_ZONE")
 
 # --- Static files -------------------------------------------------------------------------------
 # WhiteNoise serves straight from the installed packages: there is no collecting step to forget.
@@ -322,7 +314,7 @@ WHITENOISE_USE_FINDERS = True
 
 # --- Client notes -------------------------------------------------------------------------------
 # A note that nobody has confirmed for so many days is marked as ageing.
-NOTE_AGE_DAYS = env.int("XMAILADMIN_NOTE_AGE_DAYS", default=365)
+NOTE_AGE_DAYS = environment.number("XMAILADMIN_NOTE_AGE_DAYS", 365)
 
 # --- Being watched ------------------------------------------------------------------------------
 # Who knows this may read /metrics; without it there is no such page.
@@ -332,15 +324,13 @@ METRICS_TOKEN = home.from_environment("XMAILADMIN_METRICS_TOKEN")
 # Where configured, MailRoots must lie below one of these directories, and addresses inside one of
 # these networks.
 MAILROOT_BASES = [Path(path) for path in env.list("XMAILADMIN_MAILROOT_BASES", default=[])]
-ALLOWED_NETWORKS = tuple(
-    ipaddress.ip_network(text) for text in env.list("XMAILADMIN_ALLOWED_NETWORKS", default=[])
-)
+ALLOWED_NETWORKS = environment.networks("XMAILADMIN_ALLOWED_NETWORKS")
 # A switch by CTRL that broke between key and certificate is finished over a login in clear, which
 # somebody in between could relay. "0": never, but a person finishes it by hand.
 CTRL_CLEAR_RECOVERY = env.bool("XMAILADMIN_CTRL_CLEAR_RECOVERY", default=True)
 
 # --- Log ----------------------------------------------------------------------------------------
-LOGGING = logs.configuration(env.str("XMAILADMIN_LOG", default="text"))
+LOGGING = logs.configuration(environment.one_of("XMAILADMIN_LOG", ["text", "json"]))
 vars().update({f"DJANGO_STRUCTLOG_{name}": level for name, level in logs.LEVELS.items()})
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 # Neither is needed to find a line, and the one costs a query and the other believes any header.
