@@ -62,7 +62,9 @@ def migrate() -> None:
                 call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
         name = settings.DATABASES[DEFAULT_DB_ALIAS]["NAME"]
-        raise home.HomeError(f"the database {name} cannot be used: {error}".strip()) from None
+        ask = getattr(connections[DEFAULT_DB_ALIAS], "refusal", None)
+        why = (ask and ask()) or str(error).strip()
+        raise home.HomeError(f"the database {name} cannot be used: {why}") from None
 
 
 def behind() -> bool:

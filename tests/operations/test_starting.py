@@ -29,6 +29,16 @@ def test_a_script_reads_why_a_command_refuses(new_portal: Portal) -> None:
         assert told in refused.stderr
 
 
+def test_a_database_that_refuses_says_why(new_portal: Portal, postgres_server: str) -> None:
+    new_portal.extra_environment = {
+        "DATABASE_URL": f"{postgres_server.rpartition('/')[0]}/nowhere",
+    }
+    refused = new_portal.manage("prepare", check=False)
+    assert refused.returncode == 1
+    assert 'database "nowhere" does not exist' in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 def test_a_portal_is_prepared_once_and_shows_that_it_is_in_parts(parts: Grown) -> None:
     refused = parts.manage("web", check=False)
     assert refused.returncode == 1

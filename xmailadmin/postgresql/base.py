@@ -19,3 +19,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.OperationalError:
             Patience.lost()
             raise
+
+    def refusal(self) -> str:
+        """Returns why no connection is to be had, in one line; "" if one is.
+
+        The pool tells only how long it has waited, so the server is asked once without it.
+        """
+        try:
+            psycopg.connect(**self.get_connection_params()).close()
+        except psycopg.Error as error:
+            return " ".join(str(error).split())
+        return ""
