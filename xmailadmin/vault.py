@@ -171,7 +171,10 @@ def _parse(text: str) -> dict[str, bytes]:
         except (ValueError, binascii.Error):
             key = b""
         if len(key) != KEY:
-            raise VaultError("A master key must be 32 bytes in base64.")
+            raise VaultError(
+                "A master key must be 32 bytes in base64. Look at XMAILADMIN_MASTER_KEYS, or at "
+                "master.key in the data directory."
+            )
         keys[hashlib.sha256(b"xmailadmin master key" + key).hexdigest()[:16]] = key
     if not keys:
         raise VaultError("XMAILADMIN_MASTER_KEYS holds no key.")
