@@ -53,7 +53,10 @@ class DeployingCommand(PortalCommand):
     ) -> tuple[dict[str, Any], bool]:
         """Returns what came of the deployment, after saying it host by host."""
         failed = False
-        if not no_wait:
+        if no_wait:
+            self.say(f"Deployment {deployment.pk} is asked for; a running portal does it.")
+        else:
+            self.say(f"Deployment {deployment.pk}:")
             for row in ledger.work(deployment):
                 failed = failed or row.status not in Installation.GOOD
                 self.say(installation_line(row))

@@ -41,6 +41,16 @@ def test_what_was_not_begun_is_cancelled_and_never_installed(deployment: Deploym
     assert (entry.actor_name, entry.detail) == ("system", {"hosts": 3})
 
 
+def test_a_deployment_tells_the_number_by_which_it_is_cancelled(tmp_path: Path) -> None:
+    pair, host = issued_pair(), local_host(tmp_path)
+    told = run("deploy_pair", str(pair.pk), host.name, "--no-wait").out
+    waiting = Deployment.objects.get()
+    assert f"Deployment {waiting.pk} " in told
+    assert run("cancel_deployment", str(waiting.pk)).status == 0
+    told = run("deploy_pair", str(pair.pk), host.name).out
+    assert told.startswith(f"Deployment {waiting.pk + 1}:\n{host.name}: INSTALLED")
+
+
 def test_a_host_that_was_begun_is_left_to_finish(deployment: Deployment) -> None:
     first = deployment.installations.order_by("pk").first()
     assert first is not None

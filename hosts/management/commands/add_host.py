@@ -102,6 +102,7 @@ class Command(PortalCommand):
             audit.record(
                 None, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
             )
+        self.say(f"{host.name} is registered.")
         for message in form.found:
             self.say(word(message))
         services = endpoints_json(form.presented)
@@ -134,6 +135,7 @@ class Command(PortalCommand):
         self.stderr.write("\n".join(told))
         problem = form.inspection.problem if form.inspection is not None else None
         return {
+            "error": " ".join(told),
             "host": None,
             "code": problem.code if problem is not None else "invalid",
             "errors": told,

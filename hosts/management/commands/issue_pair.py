@@ -78,7 +78,9 @@ class Command(DeployingCommand):
         with transaction.atomic():
             pair = Pair.objects.request(spec, by=None, memo=options["memo"])
             deployment = create_deployment(pair, hosts, by=None) if hosts else None
-        if not options["no_wait"]:
+        if options["no_wait"]:
+            self.say(f"#{pair.pk} is asked for; a running portal makes it.")
+        else:
             self._make(pair)
             self.say(f"#{pair.pk} {pair.common_name} SHA-256 {pair.sha256}")
         if deployment is None:

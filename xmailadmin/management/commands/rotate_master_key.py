@@ -19,7 +19,7 @@ class Command(PortalCommand):
             count = rotation.rotate()
         except (rotation.RotationError, vault.VaultError) as error:
             self.fail(str(error))
-        self.say(f"{count} secrets are sealed with the master key {vault.key_ids()[0]}.")
+        self.say(f"Secrets sealed with the master key {vault.key_ids()[0]}: {count}.")
         if home.from_environment("XMAILADMIN_MASTER_KEYS"):
             self.say("The old keys may now be taken out of XMAILADMIN_MASTER_KEYS.")
         return {"secrets": count, "key": vault.key_ids()[0]}, False
