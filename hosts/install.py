@@ -350,6 +350,8 @@ class _Run:
         await self.journal.step(step, message)
 
     def _verifying(self) -> Message:
+        if not self.proof.endpoints:
+            return Message("install.verifying_quiet")
         return Message("install.verifying", {"endpoints": name_all(self.proof.endpoints)})
 
     def _praise(self, code: str) -> Message:

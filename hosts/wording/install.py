@@ -21,6 +21,7 @@ TEXTS: dict[str, Promise] = {
     ),
     "install.reading_back": _("Reading the files back and comparing them."),
     "install.verifying": _("Checking what the services present: %(endpoints)s."),
+    "install.verifying_quiet": _("No service is registered that could be asked what it presents."),
     "install.restoring": _("Putting back what was there before."),
     "install.recording": _("Recording the outcome."),
     # Good ends.

@@ -108,6 +108,8 @@ async def test_no_endpoint_is_on() -> None:
     outcome = await stage.run(order(endpoints=[Endpoint("smtp", 0)]))
     assert outcome.message.code == "install.installed_quiet"
     assert stage.wire.probed == []
+    told = {message.code for message in stage.notebook.messages}
+    assert "install.verifying_quiet" in told, "no list of services that is empty"
 
 
 async def test_handshake_that_met_the_switch_is_tried_again() -> None:

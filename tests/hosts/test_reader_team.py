@@ -69,6 +69,7 @@ def test_it_is_switched_on_from_the_page_of_the_host(operator: Client, host: Hos
 
 
 def test_it_is_switched_on_from_the_page_of_the_pair(operator: Client, pair: Pair) -> None:
+    assert "every host with this pair" in text(operator.get(f"/pairs/{pair.pk}/mail-users/"))
     operator.post(f"/pairs/{pair.pk}/mail-users/", CHOSEN)
     page = ReaderPage.objects.get()
     assert (page.pair, page.host) == (pair, None)
