@@ -131,7 +131,7 @@ def test_a_changed_host_key_refuses_everything_and_says_how_to_go_on(
     pair = made_pair("mail.dojo.jp").json["pair"]
     failed = run("deploy_pair", str(pair["id"]), "mail1")
     assert failed.status == 1
-    assert "look at the new key there and confirm it" in failed.out
+    assert "confirm the new key there" in failed.out
     assert not (mailroot / "server.key").exists()
     codes = {row["code"] for row in run_json("diagnose_hosts").json["findings"]}
     assert "not_reached" in codes
