@@ -6,9 +6,11 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from kombu import pools
 from kombu.exceptions import OperationalError
@@ -22,6 +24,12 @@ __all__ = ["app", "ring", "waiting_messages"]
 logger = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xmailadmin.settings")
+
+if Path(sys.argv[0]).name == "celery":  # a worker or the ticker, which would end with a traceback
+    try:
+        settings.INSTALLED_APPS  # noqa: B018 - reading one reads all
+    except HomeError as error:
+        sys.exit(f"xmailadmin: {error}")
 
 app = Celery("xmailadmin")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.grown import BIN, Grown
 from tests.portal import CHECKOUT, Portal
 
@@ -51,6 +53,23 @@ def test_a_portal_is_prepared_once_and_shows_that_it_is_in_parts(parts: Grown) -
     with parts.up():
         assert parts.status("/healthz") == 200
     assert "`up` is web server, worker and ticker in one" in parts.log.read_text()
+
+
+@pytest.mark.parametrize("process", ["worker", "beat"])
+def test_a_process_with_a_setting_that_cannot_be_meant_is_one_clear_line(
+    new_portal: Portal, process: str
+) -> None:
+    ended = subprocess.run(
+        [str(BIN / "celery"), "-A", "xmailadmin", process],
+        cwd=CHECKOUT,
+        env={**new_portal.environment, "DATABASE_URL_FILE": "/nowhere/database_url"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("xmailadmin: DATABASE_URL_FILE=/nowhere/database_url")
+    assert ended.stderr.count("\n") == 1, ended.stderr
 
 
 def test_a_worker_with_another_master_key_ends_and_says_why(parts: Grown) -> None:
