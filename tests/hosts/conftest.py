@@ -7,17 +7,27 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
 
-from hosts.transports import Credential, Target, Transport, normal_fingerprint, open_transport
+from hosts import addresses, proof
+from hosts.transports import (
+    Credential,
+    CtrlTransport,
+    Target,
+    Transport,
+    normal_fingerprint,
+    open_transport,
+)
 from tests import servers
 from tests.doubles.mailroot import make_mailroot
 from tests.doubles.pairs import Pair, make_pair
 from tests.doubles.xmail import XMail
+from tests.hosts.ctrl.cases import OLD
 
 TRANSPORTS = ("local", "sftp", "ctrl")
 
@@ -164,6 +174,33 @@ async def small_ssh(
         acceptor.close()
         await acceptor.wait_closed()
         await asyncio.sleep(0)
+
+
+# One XMail with a pair, for the tests of CTRL.
+
+
+@pytest.fixture
+def mailroot(tmp_path: Path) -> Path:
+    return make_mailroot(tmp_path / "MailRoot", key=OLD.key, certificate=OLD.certificate)
+
+
+@pytest.fixture
+def xmail(mailroot: Path) -> Iterator[XMail]:
+    with XMail(mailroot) as xmail:
+        yield xmail
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the double were not on this machine: no key in clear."""
+    monkeypatch.setattr(addresses, "is_loopback", lambda ip: not ip_address(ip).is_loopback)
+
+
+@pytest.fixture
+def brisk_ctrl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing on this machine needs the patience that a network does."""
+    monkeypatch.setattr(CtrlTransport, "timeout_s", 2.0)
+    monkeypatch.setattr(proof, "RETRY_AFTER_S", (0.01, 0.02))
 
 
 @pytest.fixture

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from hosts import addresses, proof
 from hosts.models import Host
-from hosts.transports import CtrlTransport
-from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
+from tests.doubles.mailroot import write_pair, write_settings
 from tests.doubles.pairs import make_pair
 from tests.doubles.xmail import XMail
 from tests.hosts.commands import Done, kept, made_pair, ports, run, run_json
+from tests.hosts.ctrl.cases import OLD
 
 pytestmark = pytest.mark.django_db
-OLD = make_pair("old.test")
 
 
 @pytest.fixture(autouse=True)
-def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+def _brisk(brisk_ctrl: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-    monkeypatch.setattr(CtrlTransport, "timeout_s", 2.0)
-    monkeypatch.setattr(proof, "RETRY_AFTER_S", (0.01, 0.02))
-
-
-@pytest.fixture
-def mailroot(tmp_path: Path) -> Path:
-    return make_mailroot(tmp_path / "MailRoot", key=OLD.key, certificate=OLD.certificate)
-
-
-@pytest.fixture
-def xmail(mailroot: Path) -> Iterator[XMail]:
-    with XMail(mailroot) as xmail:
-        yield xmail
-
-
-@pytest.fixture
-def remote(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the double were not on this machine: no key in clear."""
-    monkeypatch.setattr(addresses, "is_loopback", lambda ip: not ip_address(ip).is_loopback)
 
 
 @pytest.fixture
@@ -196,7 +173,7 @@ def test_a_pair_changed_by_hand_refuses_everything_and_says_how_to_go_on(
     write_pair(mailroot, other.key, other.certificate)
     failed = run("deploy_pair", str(pair["id"]), "mail1")
     assert failed.status == 1
-    assert "look at the new certificate there and confirm it" in failed.out
+    assert "confirm the new certificate there" in failed.out
     codes = {row["code"] for row in run_json("diagnose_hosts").json["findings"]}
     assert "not_reached" in codes
     assert xmail.seen.logins == logins

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +9,23 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from hosts import proof
 from hosts.models import Host
-from hosts.transports import CtrlTransport, normal_fingerprint
-from tests.doubles.mailroot import make_mailroot, write_pair
-from tests.doubles.pairs import make_pair
+from hosts.transports import normal_fingerprint
+from tests.doubles.mailroot import write_pair
 from tests.doubles.xmail import XMail
 from tests.factories import ENDPOINTS_OFF
+from tests.hosts.ctrl.cases import NEW, OLD
 from tests.hosts.pages import text
 from tests.servers import SSHServer
 from xmailadmin.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
-OLD, NEW = make_pair("old.test"), make_pair("new.test")
 CHECK = "I have compared it with the one on the server"
 
 
 @pytest.fixture(autouse=True)
-def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+def _brisk(brisk_ctrl: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-    monkeypatch.setattr(CtrlTransport, "timeout_s", 2.0)
-    monkeypatch.setattr(proof, "RETRY_AFTER_S", (0.01, 0.02))
-
-
-@pytest.fixture
-def mailroot(tmp_path: Path) -> Path:
-    return make_mailroot(tmp_path / "MailRoot", key=OLD.key, certificate=OLD.certificate)
-
-
-@pytest.fixture
-def xmail(mailroot: Path) -> Iterator[XMail]:
-    with XMail(mailroot) as xmail:
-        yield xmail
 
 
 def ctrl_fields(xmail: XMail, **changes: Any) -> dict[str, Any]:
