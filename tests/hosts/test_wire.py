@@ -1,15 +1,19 @@
-"""The connection under CTRL and the probe, over real sockets."""
+"""The connection under CTRL and the probe, over real sockets, in clear and inside TLS."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from hosts import wire
 from hosts.wire import Wire
+from tests.doubles.pairs import make_pair
 
 
 @pytest.fixture
@@ -65,18 +69,21 @@ async def test_a_flood_that_nobody_reads_is_left_to_the_sender(
     """However much a server sends, only a bounded part of it is kept here."""
     monkeypatch.setattr(wire, "MAX_BLOCK", 100_000)
     here, there = both_ends
-    there.setblocking(False)
-    sent = 0
-    for _ in range(200):  # until both kernels' buffers are full, too
-        await asyncio.sleep(0.005)
-        try:
-            sent += there.send(b"y" * 100_000)
-        except BlockingIOError:
-            break
-    else:
-        pytest.fail("everything that was sent was taken")
+    await flood(there, b"y" * 20_000_000)
     with pytest.raises(EOFError):
         await here.block()
+
+
+async def flood(there: socket.socket, data: bytes) -> None:
+    """Sends until nobody takes any more, and both kernels' buffers are full, too."""
+    there.setblocking(False)
+    while data:
+        await asyncio.sleep(0.005)
+        try:
+            data = data[there.send(data[:100_000]) :]
+        except BlockingIOError:
+            return
+    pytest.fail("everything that was sent was taken")
 
 
 async def test_a_closed_wire_says_so(both_ends: tuple[Wire, socket.socket]) -> None:
@@ -86,3 +93,122 @@ async def test_a_closed_wire_says_so(both_ends: tuple[Wire, socket.socket]) -> N
         here.send(b"too late\r\n")
     with pytest.raises(EOFError):
         await here.line(100)
+
+
+# --- Inside TLS -------------------------------------------------------------------------------
+
+
+class Server:
+    """The server's end. What it says leaves when it is told to, in one piece."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self.sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def shake_hands(self) -> None:
+        """Does its part of the handshake; the last of it has not left yet."""
+        while True:
+            try:
+                return self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.leave()
+                self._incoming.write(self.sock.recv(65_536))
+
+    def say(self, data: bytes) -> None:
+        self._tls.write(data)
+
+    def say_goodbye(self) -> None:
+        """close_notify; the connection itself stays."""
+        with contextlib.suppress(ssl.SSLWantReadError):  # for that of the other end
+            self._tls.unwrap()
+
+    def sealed(self) -> bytes:
+        return self._outgoing.read()
+
+    def leave(self) -> None:
+        self.sock.sendall(self.sealed())
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def server(
+    request: pytest.FixtureRequest, both_ends: tuple[Wire, socket.socket], tmp_path: Path
+) -> Server:
+    pair = make_pair()
+    (tmp_path / "both.pem").write_bytes(pair.key + pair.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    context.minimum_version = context.maximum_version = request.param
+    return Server(both_ends[1], context)
+
+
+async def secured(here: Wire, server: Server, greeting: bytes = b"") -> None:
+    """Both ends are inside TLS; the greeting comes in one piece with the end of the handshake."""
+    shaking = asyncio.ensure_future(here.handshake(wire.accepting_any()))
+    await asyncio.to_thread(server.shake_hands)
+    server.say(greeting)
+    server.leave()
+    await shaking
+
+
+async def test_what_comes_with_the_end_of_the_handshake_is_read(
+    both_ends: tuple[Wire, socket.socket], server: Server
+) -> None:
+    here, _there = both_ends
+    await secured(here, server, b"+00000 one\r\n+00100 t")
+    assert await here.line(100) == b"+00000 one"
+    waiting = asyncio.ensure_future(here.line(100))
+    server.say(b"wo\r\n")
+    for at in server.sealed():  # a record is not read before its last byte
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        server.sock.sendall(bytes([at]))
+    assert await waiting == b"+00100 two"
+
+
+async def test_what_was_said_in_clear_does_not_pass_for_an_answer_inside_tls(
+    both_ends: tuple[Wire, socket.socket], server: Server
+) -> None:
+    here, there = both_ends
+    there.sendall(b"220 ready\r\n250 from somebody in between\r\n")
+    assert await here.line(100) == b"220 ready"
+    await secured(here, server, b"250 from the server\r\n")
+    assert await here.line(100) == b"250 from the server"
+
+
+async def test_a_goodbye_inside_tls_ends_what_can_be_read(
+    both_ends: tuple[Wire, socket.socket], server: Server
+) -> None:
+    here, _there = both_ends
+    await secured(here, server, b"last word\r\nhalf a li")
+    server.say_goodbye()
+    server.leave()
+    assert await here.line(100) == b"last word"
+    for _ in range(2):
+        with pytest.raises(EOFError):
+            await here.line(100)
+
+
+async def test_a_connection_cut_inside_a_record_ends_what_can_be_read(
+    both_ends: tuple[Wire, socket.socket], server: Server
+) -> None:
+    here, there = both_ends
+    await secured(here, server, b"last word\r\n")
+    server.say(b"never read\r\n")
+    there.sendall(server.sealed()[:-1])
+    there.close()
+    assert await here.line(100) == b"last word"
+    with pytest.raises((EOFError, OSError)):
+        await here.line(100)
+
+
+async def test_a_flood_inside_tls_is_left_to_the_sender_too(
+    both_ends: tuple[Wire, socket.socket], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_BLOCK", 100_000)
+    here, there = both_ends
+    await secured(here, server)
+    server.say(b"y" * 20_000_000)
+    await flood(there, server.sealed())
+    with pytest.raises(EOFError):
+        await here.block()
