@@ -69,6 +69,7 @@ class CertificateFacts:
     spki_sha256: str
     self_signed: bool
     is_ca: bool
+    has_san: bool
     extensions: tuple[ExtensionFact, ...]
     chain_length: int
     chain: tuple[str, ...]
@@ -123,6 +124,7 @@ def chain_facts(chain: Sequence[x509.Certificate]) -> CertificateFacts:
         spki_sha256=hashlib.sha256(spki(key)).hexdigest(),
         self_signed=_is_self_signed(leaf),
         is_ca=any(isinstance(e.value, x509.BasicConstraints) and e.value.ca for e in extensions),
+        has_san=any(isinstance(e.value, x509.SubjectAlternativeName) for e in extensions),
         extensions=tuple(
             ExtensionFact(extension_title(each), each.critical, extension_text(each))
             for each in extensions

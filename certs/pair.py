@@ -2,11 +2,15 @@
 
 Pure parsing of bytes as they lie on a host; nothing here needs an openssl command.
 The rules are those of the server (docs/xmail.md): PEM only, no passphrase, LF or CRLF, a BOM and
-text before the PEM allowed, the leaf first in a chain.
+text before the PEM allowed, the leaf first in a chain. Somebody who can write on one host chooses
+the bytes, so the work is bounded: nothing is parsed that is larger than such a file can be.
 """
 
+import binascii
 import re
 import ssl
+from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -18,8 +22,13 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 
 from certs.certificate_text import MALFORMED, certificate_text
 from certs.facts import CertificateFacts, chain_facts, spki
+from certs.private_key import MOST_RSA_BITS, consistent, is_served_kind, too_long
 
 __all__ = [
+    "MOST_BUNDLE",
+    "MOST_CERTIFICATE",
+    "MOST_KEY",
+    "MOST_RSA_BITS",
     "CertificateFacts",
     "PairError",
     "PairState",
@@ -40,6 +49,9 @@ StateCode = Literal[
     "missing_certificate",
     "bad_key",
     "bad_certificate",
+    "large_key",
+    "large_certificate",
+    "long_key",
     "encrypted_key",
     "weak_key",
     "weak_signature",
@@ -51,15 +63,19 @@ StateCode = Literal[
 MIN_RSA_BITS = 1963
 MIN_EC_BITS = 224
 
+# Bytes. A key of 8192 bits takes 6 kB, a long chain with its text 50 kB, the CA certificates that
+# an operating system brings along 220 kB.
+MOST_KEY = 64 * 1024
+MOST_CERTIFICATE = 256 * 1024
+MOST_BUNDLE = 512 * 1024
+
 # OpenSSL reads text line by line up to the first BEGIN line that it can use; a BOM may precede it.
 _BOM = b"\xef\xbb\xbf"
-_BLOCK = re.compile(
-    rb"^(?:\xef\xbb\xbf)?-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?\n"
-    rb"(?P<body>.*?)^-----END (?P=label)-----[ \t]*\r?$",
-    re.MULTILINE | re.DOTALL,
-)
+_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?")
+_END = re.compile(rb"-----END (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?")
 # Headers such as Proc-Type, then Base64. The cryptography package would overlook other characters.
-_BODY = re.compile(rb"(?:[A-Za-z-]+: [^\n]*\n|[ \t\r]*\n)*[A-Za-z0-9+/=\r\n\t ]+")
+# Possessive: what one part has taken, none tries again, or a few kilobytes would take minutes.
+_BODY = re.compile(rb"(?:[A-Za-z-]++: [^\n]*+\n|[ \t\r]*+\n)*+(?P<base64>[A-Za-z0-9+/=\r\n\t ]*+)")
 _KEY_LABELS = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
 _CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE")
 
@@ -95,8 +111,10 @@ class PairState:
         return self.code == "ok"
 
 
-def load_certificates(pem: bytes) -> list[x509.Certificate]:
+def load_certificates(pem: bytes, most: int = MOST_CERTIFICATE) -> list[x509.Certificate]:
     """Every certificate of the file in its order, the leaf first; raises `PairError`."""
+    if len(pem) > most:
+        raise PairError("large_certificate")
     blocks = _blocks(pem, _CERTIFICATE_LABELS, "bad_certificate")
     try:
         certificates = [x509.load_pem_x509_certificate(block) for _, block in blocks]
@@ -110,13 +128,24 @@ def load_certificates(pem: bytes) -> list[x509.Certificate]:
 
 def load_key(pem: bytes) -> PrivateKeyTypes:
     """The first private key of the file; raises `PairError`, also for one with a passphrase."""
+    if len(pem) > MOST_KEY:
+        raise PairError("large_key")
     label, block = _blocks(pem, _KEY_LABELS, "bad_key")[0]
     if label == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block:
         raise PairError("encrypted_key")
+    if label == b"PRIVATE KEY" and not is_served_kind(_der(block)):
+        raise PairError("bad_key")  # DSA, Diffie-Hellman: no TLS 1.2 or 1.3 suite uses them
     try:
-        key = serialization.load_pem_private_key(block, password=None)
+        key = serialization.load_pem_private_key(
+            block, password=None, unsafe_skip_rsa_key_validation=True
+        )
     except MALFORMED:
         raise PairError("bad_key") from None  # the cause could quote the key
+    if isinstance(key, rsa.RSAPrivateKey):
+        if too_long(key):
+            raise PairError("long_key")
+        if not consistent(key):
+            raise PairError("bad_key")
     return key
 
 
@@ -178,10 +207,37 @@ def text(pem: bytes) -> str:
 
 def _blocks(pem: bytes, labels: tuple[bytes, ...], bad: StateCode) -> list[tuple[bytes, bytes]]:
     """Label and text of each PEM block with one of `labels`; raises `PairError(bad)`."""
-    blocks = [match for match in _BLOCK.finditer(pem) if match["label"] in labels]
-    if not blocks or not all(_BODY.fullmatch(block["body"]) for block in blocks):
+    lines = pem.split(b"\n")
+    ends: dict[bytes, list[int]] = defaultdict(list)
+    for at, line in enumerate(lines):
+        if end := _END.fullmatch(line):
+            ends[end["label"]].append(at)
+    found, next_line = [], 0
+    for at, line in enumerate(lines):
+        if at < next_line or not (begin := _BEGIN.fullmatch(line)):
+            continue
+        known = ends[begin["label"]]
+        if (number := bisect_left(known, at)) == len(known):
+            continue  # it has no end: a later one may have
+        next_line = known[number] + 1
+        if begin["label"] not in labels:
+            continue
+        if not _BODY.fullmatch(b"".join(each + b"\n" for each in lines[at + 1 : next_line - 1])):
+            raise PairError(bad)
+        block = b"\n".join(lines[at:next_line])
+        found.append((begin["label"], block.removeprefix(_BOM)))
+    if not found:
         raise PairError(bad)
-    return [(block["label"], block[0].removeprefix(_BOM)) for block in blocks]
+    return found
+
+
+def _der(block: bytes) -> bytes:
+    """What the Base64 of a PEM block says; empty if it says nothing."""
+    body = _BODY.match(block, block.index(b"\n") + 1)
+    try:
+        return binascii.a2b_base64(body["base64"] if body else b"")
+    except binascii.Error:
+        return b""
 
 
 def _let_openssl_read(certificate: x509.Certificate) -> None:
@@ -248,7 +304,7 @@ def _pair_code(key: StateCode, certificate: StateCode, matching: bool | None) ->
     if certificate == "missing_certificate":
         return "missing_certificate"
     for code in (key, certificate):
-        if code.startswith(("bad_", "encrypted_")):
+        if code.startswith(("bad_", "encrypted_", "large_", "long_")):
             return code
     if matching is False:
         return "mismatch"

@@ -138,6 +138,12 @@ STATES: "dict[str, StrPromise]" = {
     "missing_certificate": _("There is a private key without a certificate."),
     "bad_key": _("The private key cannot be read: it is not PEM, or damaged."),
     "bad_certificate": _("The certificate cannot be read: it is not PEM, or damaged."),
+    "large_key": _("server.key is larger than a key can be (64 kB), so it was not read."),
+    "large_certificate": _(
+        "server.cert is larger than a certificate and its chain can be (256 kB), so it was not "
+        "read."
+    ),
+    "long_key": _("RSA keys over 8192 bits are not accepted."),
     "encrypted_key": _("The private key has a passphrase, and XMail cannot enter one."),
     "weak_key": _("The key is too short: OpenSSL refuses to serve it."),
     "weak_signature": _(

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
-
 from certs import pair
 from hosts import addresses, mailroot
 from hosts.addresses import AddressError
@@ -82,7 +80,7 @@ class PairFacts:
 
 @dataclass(frozen=True)
 class CAFacts:
-    """The CA certificates for verifying clients; `file` is ok, missing, bad or unknown."""
+    """The CA certificates for verifying clients; `file` is ok, missing, bad, large or unknown."""
 
     file: str = "unknown"
     file_count: int = 0
@@ -333,20 +331,11 @@ def _pair_facts(whole: str, state: pair.PairState, certificate_pem: bytes | None
         facts,
         common_name=leaf.common_name,
         names=leaf.names,
-        has_san=_has_san(certificate_pem or b""),
+        has_san=leaf.has_san,
         key_label=leaf.key_label,
         self_signed=leaf.self_signed,
         is_ca=leaf.is_ca,
     )
-
-
-def _has_san(certificate_pem: bytes) -> bool:
-    leaf = pair.load_certificates(certificate_pem)[0]
-    try:
-        leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
-    return True
 
 
 async def _read_cas(transport: Transport) -> CAFacts:
@@ -356,9 +345,9 @@ async def _read_cas(transport: Transport) -> CAFacts:
     if bundle is None:
         return CAFacts("missing", 0, hashed)
     try:
-        return CAFacts("ok", len(pair.load_certificates(bundle)), hashed)
-    except pair.PairError:
-        return CAFacts("bad", 0, hashed)
+        return CAFacts("ok", len(pair.load_certificates(bundle, pair.MOST_BUNDLE)), hashed)
+    except pair.PairError as error:
+        return CAFacts("large" if error.code == "large_certificate" else "bad", 0, hashed)
 
 
 async def _placed(transport: Transport) -> str:

@@ -27,6 +27,14 @@ def pair_installed(facts: Facts) -> Finding:
             message = Message("diagnosis.pair_missing_certificate", file_names)
         case "bad_certificate":
             message = Message("diagnosis.pair_bad_certificate", file_names)
+        case "large_key":
+            message = Message("diagnosis.pair_large_key", file_names)
+        case "large_certificate":
+            message = Message("diagnosis.pair_large_certificate", file_names)
+        case "long_key":
+            message = Message("diagnosis.pair_long_key", file_names)
+            if facts.proven:  # XMail serves it all the same
+                return finding("warning", message, new_pair())
         case "encrypted_key":
             message = Message("diagnosis.pair_encrypted_key", file_names)
         case "mismatch":
@@ -71,6 +79,10 @@ def key_installed(facts: Facts) -> Finding:
             )
         case "bad_key":
             message = Message("diagnosis.key_bad", params)
+        case "large_key":
+            message = Message("diagnosis.key_large", params)
+        case "long_key":
+            message = Message("diagnosis.key_long", params)
         case "encrypted_key":
             message = Message("diagnosis.key_encrypted", params)
         case "unreadable":
@@ -99,6 +111,8 @@ def cas_installed(facts: Facts) -> Finding:
         code = "diagnosis.ca_bad_breaks" if breaks else "diagnosis.ca_bad"
         level = "error" if breaks else "warning"
         return finding(level, Message(code), Message("remedy.mend_ca_file"))
+    if cas.file == "large":
+        return finding("warning", Message("diagnosis.ca_large"), Message("remedy.mend_ca_file"))
     if cas.file == "unknown":
         return finding("info", Message("diagnosis.ca_unknown"), Message("remedy.look_again"))
     if not cas.installed:

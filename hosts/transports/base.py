@@ -21,7 +21,7 @@ from hosts.messages import Message
 from hosts.together import together
 
 SSLCONF = "sslconf"
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -257,10 +257,11 @@ def openssh_fingerprint(sha256: str) -> str:
 
 def leaf_sha256(pem: bytes | None) -> str:
     """The SHA-256 of the first certificate in a PEM file as lowercase hex; "" without one."""
-    found = _CERTIFICATE.search(pem or b"")
-    if not found:
+    _, begun, rest = (pem or b"").partition(_BEGIN)
+    body, ended, _ = rest.partition(_END)
+    if not begun or not ended:
         return ""
     try:
-        return hashlib.sha256(b64decode(b"".join(found[1].split()))).hexdigest()
+        return hashlib.sha256(b64decode(b"".join(body.split()))).hexdigest()
     except ValueError:
         return ""

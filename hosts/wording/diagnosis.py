@@ -30,6 +30,17 @@ TEXTS: dict[str, Promise] = {
     "diagnosis.pair_bad_certificate": _(
         "%(certificate)s is not a certificate in PEM form: no TLS connection can succeed."
     ),
+    "diagnosis.pair_large_key": _(
+        "%(key)s is larger than a key can be (64 kB), so the portal did not read it."
+    ),
+    "diagnosis.pair_large_certificate": _(
+        "%(certificate)s is larger than a certificate and its chain can be (256 kB), so the portal "
+        "did not read it."
+    ),
+    "diagnosis.pair_long_key": _(
+        "%(key)s is an RSA key of more than 8192 bits: each connection keeps XMail busy for long, "
+        "so the portal does not accept it."
+    ),
     "diagnosis.pair_encrypted_key": _(
         "%(key)s is protected by a passphrase, which XMail cannot enter: no TLS connection can "
         "succeed."
@@ -57,6 +68,12 @@ TEXTS: dict[str, Promise] = {
     ),
     "diagnosis.key_missing": _("The private key (%(key)s) is not installed."),
     "diagnosis.key_bad": _("%(key)s is installed, but it is not a private key in PEM form."),
+    "diagnosis.key_large": _(
+        "%(key)s is there, but it is larger than a key can be (64 kB), so it was not read."
+    ),
+    "diagnosis.key_long": _(
+        "%(key)s is installed, but RSA keys over 8192 bits are not accepted by the portal."
+    ),
     "diagnosis.key_encrypted": _("%(key)s is installed, but it is protected by a passphrase."),
     "diagnosis.key_weak": _("%(key)s is installed, but it is too short for current OpenSSL."),
     "diagnosis.key_unreadable": _(
@@ -80,6 +97,9 @@ TEXTS: dict[str, Promise] = {
         "server.tab does not tell XMail to use them."
     ),
     "diagnosis.ca_bad": _("certs.pem holds no readable CA certificate."),
+    "diagnosis.ca_large": _(
+        "certs.pem is larger than 512 kB, so the portal did not count its CA certificates."
+    ),
     "diagnosis.ca_bad_breaks": _(
         "certs.pem holds no readable CA certificate, and server.tab makes XMail load it: every "
         "TLS connection fails."
