@@ -1,11 +1,13 @@
 """Refuses what cannot be read before it is: too large, or in another encoding than UTF-8.
 
 Django would keep a whole body on disk first; and an encoding that it cannot use, it would meet
-again while it makes the page that says so.
+again while it makes the page that says so. Some headers it reads in a time that grows with the
+square of their length, while nothing else of this process runs.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,7 +16,12 @@ from django.utils.http import parse_header_parameters
 __all__ = ["MOST", "Bounded"]
 
 TOO_LARGE = b"This request is too large.\n"
+TOO_LONG = b"The header %b of this request is too long.\n"
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
+# Letters of a header, however often it comes. Browsers send some 150 in the two that are parsed.
+PARSED = frozenset({b"accept", b"content-type"})
+LONGEST_PARSED, LONGEST = 1000, 8000
+UNLIMITED = frozenset({b"cookie", b"referer"})  # others of the same machine have their part in them
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
@@ -28,8 +35,8 @@ class _TooLargeError(Exception):
 
 
 class Bounded:
-    """An ASGI application that answers 413 to bodies over MOST, 415 to those that are not UTF-8,
-    and passes on all others."""
+    """An ASGI application that answers 431 to headers that are too long, 413 to bodies over MOST,
+    415 to those that are not UTF-8, and passes on all others."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -53,6 +60,9 @@ class Bounded:
             answered = True
             await send(message)
 
+        if name := _overlong(scope):
+            await _refuse(send, 431, TOO_LONG % name)
+            return
         if not _is_utf8(scope):
             await _refuse(send, 415, b"This portal reads UTF-8 only.\n")
             return
@@ -64,6 +74,17 @@ class Bounded:
         except _TooLargeError:
             if not answered:
                 await _refuse(send, 413, TOO_LARGE)
+
+
+def _overlong(scope: Scope) -> bytes:
+    """The name of a header that is too long to be read; empty without one."""
+    lengths: Counter[bytes] = Counter()
+    for name, value in scope["headers"]:
+        lengths[name] += len(value) + 1
+    for name, length in lengths.items():
+        if name not in UNLIMITED and length > (LONGEST_PARSED if name in PARSED else LONGEST):
+            return name[:40]
+    return b""
 
 
 def _announced(scope: Scope) -> int:

@@ -18,6 +18,7 @@ from django.test import Client, RequestFactory
 from django.urls import path, reverse
 
 from tests import people
+from xmailadmin import uploads
 from xmailadmin.embedded import Web
 from xmailadmin.models import AuditEntry
 from xmailadmin.proxies import FORWARDED, TrustedProxiesMiddleware, client_address
@@ -190,6 +191,47 @@ def test_what_is_not_utf8_is_refused_unread(charset: str) -> None:
 def test_utf8_passes_however_it_is_written(charset: str) -> None:
     told = f"application/x-www-form-urlencoded{charset}"
     assert asyncio.run(answer(b"login=x", kind=told))[0] == 200
+
+
+async def answer_to(*headers: tuple[str, str]) -> tuple[int, bytes]:
+    """What is answered to these headers, and that by nobody who reads them if it is a refusal."""
+    sent: list[Any] = []
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("read")
+
+    told = [(name.encode(), value.encode()) for name, value in headers]
+    await Bounded(app)({"type": "http", "headers": told}, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+@pytest.mark.parametrize("name", ["content-type", "accept", "x-anything"])
+def test_a_header_that_is_too_long_is_refused_unread(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django would count the quotes from the start again at each semicolon."""
+    monkeypatch.setattr(uploads, "parse_header_parameters", None)
+    value = 'a/b;x="' + ";" * (uploads.LONGEST if name[0] == "x" else uploads.LONGEST_PARSED)
+    for headers in ([(name, value)], [(name, value[:600])] * 14):
+        status, body = asyncio.run(answer_to(*headers))
+        assert status == 431
+        assert name.encode() in body
+
+
+def test_headers_as_browsers_send_them_pass() -> None:
+    accept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+    kind = "multipart/form-data; boundary=----WebKitFormBoundary" + "x" * 70
+    page = "http://localhost/?" + "hosts=1&" * 2000
+    cookies = ("cookie", "a=" + "b" * 9000)
+    headers = [("accept", accept), ("content-type", kind), ("referer", page), cookies]
+    assert asyncio.run(answer_to(*headers))[0] == 200
 
 
 @pytest.mark.django_db
