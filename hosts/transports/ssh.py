@@ -18,7 +18,7 @@ from hosts.transports.base import (
     normal_fingerprint,
     openssh_fingerprint,
 )
-from hosts.transports.ssh_key import check_cost
+from hosts.transports.ssh_key import check_cost, open_key
 
 PORT = 22
 CONNECT_TIMEOUT_S = 10.0
@@ -193,12 +193,8 @@ async def _client_keys(credential: Credential) -> list[asyncssh.SSHKey]:
     if not credential.private_key:
         return []
     check_cost(credential.private_key)
-    try:  # in a thread, since a passphrase is made slow to try on purpose
-        key = await asyncio.to_thread(
-            asyncssh.import_private_key, credential.private_key, credential.passphrase or None
-        )
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError, RecursionError):
-        raise TransportError(Message("ssh.bad_private_key"), permanent=True) from None
+    # In a thread, since a passphrase is made slow to try on purpose.
+    key = await asyncio.to_thread(open_key, credential.private_key, credential.passphrase)
     return [key]
 
 

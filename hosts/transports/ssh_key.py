@@ -1,7 +1,7 @@
-"""How long it takes to open a private SSH key, known before it is tried.
+"""Opens a private SSH key, unless that would take long, which is known before it is tried.
 
 A passphrase is made slow to try on purpose, and the key itself says how slow: up to years of work
-that nothing could stop once it has begun.
+that nothing could stop once it has begun. A long RSA key, or one for DSA, takes minutes by itself.
 """
 
 from __future__ import annotations
@@ -9,9 +9,14 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator
 
-from asyncssh.asn1 import ASN1DecodeError, der_decode
+import asyncssh
+from asyncssh.asn1 import ASN1DecodeError, der_decode, der_encode
+from asyncssh.pbe import KeyEncryptionError, pkcs8_decrypt
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
-from hosts.messages import Message
+from certs.private_key import MOST_RSA_BITS, consistent, is_served_kind, too_long
+from hosts.messages import Message, Param
 from hosts.transports.base import TransportError
 
 #: Rounds of bcrypt; ssh-keygen takes 16 or 24 unless told (-a), careful people 256. Some 7 ms each.
@@ -23,9 +28,59 @@ _BEGIN, _PRIVATE_KEY, _END = "-----BEGIN ", " PRIVATE KEY-----", "-----END "
 _OPENSSH = b"openssh-key-v1\x00"
 
 
+_PLAIN = "-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n"
+_UNREADABLE = (
+    asyncssh.KeyImportError,
+    KeyEncryptionError,
+    ASN1DecodeError,
+    ArithmeticError,
+    InternalError,
+    RecursionError,
+    TypeError,
+    UnsupportedAlgorithm,
+    ValueError,
+)
+
+
+def open_key(text: str, passphrase: str) -> asyncssh.SSHKey:
+    """The key, once `check_cost` has passed; takes up to seconds. Raises TransportError."""
+    try:
+        kind, body = _first_block(text)
+        if kind == "ENCRYPTED":
+            # Looked at between decrypting and loading: for DSA, loading does the reckoning.
+            if not passphrase:
+                raise _unreadable()
+            decrypted = pkcs8_decrypt(der_decode(binascii.a2b_base64(body)), passphrase)
+            kind, body = "PLAIN", _base64(der_encode(decrypted))
+            text = _PLAIN % body
+        if kind == "DSA" or (kind == "PLAIN" and not is_served_kind(binascii.a2b_base64(body))):
+            raise _unused()
+        key = asyncssh.import_private_key(
+            text, passphrase or None, unsafe_skip_rsa_key_validation=True
+        )
+        _check_numbers(key.pyca_key)
+    except _UNREADABLE:
+        raise _unreadable() from None
+    return key
+
+
+def _check_numbers(key: object) -> None:
+    """What the libraries check of an RSA key as well, but for proving that factors are primes."""
+    if isinstance(key, dsa.DSAPrivateKey):
+        raise _unused()
+    if isinstance(key, rsa.RSAPrivateKey):
+        if too_long(key):
+            params: dict[str, Param] = {"most": MOST_RSA_BITS}
+            raise TransportError(Message("ssh.long_private_key", params), permanent=True)
+        if not consistent(key):
+            raise _unreadable()
+
+
 def check_cost(text: str) -> None:
     """Does nothing if the key can be opened within seconds; raises TransportError otherwise."""
     kind, body = _first_block(text)
+    if kind == "PLAIN" and ":" in body:  # as below
+        raise _unreadable()
     if kind not in {"OPENSSH", "ENCRYPTED"}:
         if text.lstrip().startswith("0"):  # bare DER, which no text field can hold
             raise _unreadable()
@@ -48,6 +103,14 @@ def check_cost(text: str) -> None:
 
 def _unreadable() -> TransportError:
     return TransportError(Message("ssh.bad_private_key"), permanent=True)
+
+
+def _unused() -> TransportError:
+    return TransportError(Message("ssh.unused_private_key"), permanent=True)
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data).decode()
 
 
 def _first_block(text: str) -> tuple[str, str]:

@@ -106,6 +106,14 @@ TEXTS: dict[str, Promise] = {
         "Make its passphrase anew with fewer (“ssh-keygen -p -a 100 -f FILE”) and enter the key "
         "again, or use a key for the portal alone."
     ),
+    "ssh.long_private_key": _(
+        "RSA keys over %(most)s bits are not accepted. Make a new key for the portal alone "
+        "(“ssh-keygen -t ed25519 -f FILE”) and enter that one."
+    ),
+    "ssh.unused_private_key": _(
+        "SSH does not use this kind of private key any more. Make a new one for the portal alone "
+        "(“ssh-keygen -t ed25519 -f FILE”) and enter that one."
+    ),
     "ssh.bad_jump": _(
         "%(jump)s is no jump host. Write user@host, or user@host:port followed by a space and the "
         "fingerprint of its host key."

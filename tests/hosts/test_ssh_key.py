@@ -9,12 +9,16 @@ from typing import Any
 
 import asyncssh
 import pytest
-from asyncssh import asn1
+from asyncssh import asn1, pbe
 
+from certs.private_key import MOST_RSA_BITS
+from hosts.messages import Message
 from hosts.transports import TransportError
 from hosts.transports.base import Credential
 from hosts.transports.ssh import _client_keys
 from hosts.transports.ssh_key import MOST_ITERATIONS, MOST_ROUNDS
+from tests.certs.test_pair_bounds import LONG, SHORT, mersenne, pkcs1, pkcs8, rsa_numbers
+from tests.hosts.speech import spoken
 
 PASSPHRASE = "a passphrase"
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -88,3 +92,64 @@ async def test_so_is_a_pkcs8_key() -> None:
     pem = f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{text}-----END ENCRYPTED PRIVATE KEY-----\n"
     assert count == 2048
     assert await opened(pem) == "ssh.slow_private_key"
+
+
+def encrypted(pem: bytes) -> str:
+    """The same PKCS#8 key with the passphrase, whatever it holds."""
+    data = binascii.a2b_base64(b"".join(pem.split(b"\n")[1:-2]))
+    sealed = pbe.pkcs8_encrypt(data, "aes256-cbc", "sha256", 2, PASSPHRASE)
+    text = binascii.b2a_base64(sealed).decode()
+    return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{text}-----END ENCRYPTED PRIVATE KEY-----\n"
+
+
+def exported(numbers: dict[str, int], form: str, passphrase: str | None = None) -> str:
+    key = asyncssh.import_private_key(pkcs1(numbers), unsafe_skip_rsa_key_validation=True)
+    return key.export_private_key(form, passphrase, rounds=128).decode()
+
+
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem", "pkcs1-pem"])
+@pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
+async def test_a_long_rsa_key_is_refused_whatever_holds_it(
+    form: str, passphrase: str | None
+) -> None:
+    assert await opened(exported(mersenne(SHORT), form, passphrase)) == ""
+    key = exported(mersenne(LONG), form, passphrase)
+    assert await opened(key) == "ssh.long_private_key"
+    said = spoken(Message("ssh.long_private_key", {"most": MOST_RSA_BITS}))
+    assert "RSA keys over 8192 bits are not accepted" in said
+
+
+async def test_rsa_numbers_must_belong_together_but_are_not_proven_primes() -> None:
+    numbers = mersenne(SHORT)
+    numbers["dmp1"] -= 2
+    assert await opened(pkcs1(numbers).decode()) == "ssh.bad_private_key"
+    composite = rsa_numbers(2**4000 - 3, 2**4001 - 5)
+    assert await opened(pkcs1(composite).decode()) == ""
+
+
+async def test_a_dsa_key_is_not_reckoned_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its public key is derived when it is loaded: minutes for one of some kilobytes."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(asyncssh, "import_private_key", load)
+    long = pkcs8("06072a8648ce380401", 2**50_000 - 105, 2**255, 3, 2**49_000)
+    assert await opened(long.decode()) == "ssh.unused_private_key"
+    assert await opened(encrypted(long)) == "ssh.unused_private_key"
+    assert await opened(encrypted(long).replace("KEY-----\n", "KEY-----\nA: b\n\n", 1)) != ""
+    headed = long.decode().replace("KEY-----\n", "KEY-----\nProc-Type: 4,ENCRYPTED\n\n", 1)
+    assert await opened(headed) == "ssh.bad_private_key"
+
+
+async def test_an_encrypted_key_of_a_kind_in_use_is_opened() -> None:
+    for kind in ("ssh-ed25519", "ssh-ed448", "ecdsa-sha2-nistp521", "ssh-rsa"):
+        key = asyncssh.generate_private_key(kind)
+        assert await opened(encrypted(key.export_private_key("pkcs8-pem"))) == "", kind
+        assert await opened(key.export_private_key("openssh").decode()) == "", kind
+
+
+async def test_a_factor_of_one_is_no_crash() -> None:
+    numbers = mersenne(SHORT) | {"p": 1}
+    numbers["q"] = numbers["n"]
+    assert await opened(pkcs1(numbers).decode()) == "ssh.bad_private_key"
