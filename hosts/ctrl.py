@@ -29,6 +29,7 @@ NO_SUCH_FILE, NOT_CREATED, NO_SUCH_DIRECTORY, BAD_PATH, TLS_OFF = 19, 10, 211, 2
 LIST_FOLLOWS, SEND_DATA = 100, 101
 
 _REPLY = re.compile(r"([+-])(\d{5})\s?(.*)")
+_SIZE = re.compile(r"[0-9]{1,18}")
 _STAMP = re.compile(r"<[^<>\s]+>")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f"]')
 
@@ -191,8 +192,8 @@ class Session:
         """Delete a file, if it is there."""
         await self._in_time(self._put(path, b""))
 
-    async def files(self, directory: str, pattern: str) -> list[tuple[str, int]]:
-        """Names and sizes of the files that match; [] without the directory."""
+    async def files(self, directory: str, pattern: str, most: int = 1000) -> list[tuple[str, int]]:
+        """Names and sizes of the first files that match; [] without the directory."""
 
         async def ask() -> bytes | None:
             self._wire.send(command("filelist", directory or ".", pattern))
@@ -200,10 +201,10 @@ class Session:
 
         listing = await self._in_time(ask())
         found = []
-        for line in (listing or b"").decode("utf-8", "replace").splitlines():
-            name, _, size = line.partition("\t")
-            digits = size.strip('"')
-            found.append((name.strip('"'), int(digits) if digits.isdigit() else 0))
+        for line in filter(None, (listing or b"").split(b"\n", most)[:most]):
+            name, _, size = line.decode("utf-8", "replace").partition("\t")
+            digits = size.strip('"\r')
+            found.append((name.strip('"'), int(digits) if _SIZE.fullmatch(digits) else 0))
         return found
 
     def quit(self) -> None:

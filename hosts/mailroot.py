@@ -41,7 +41,8 @@ MAX_PATH = 255  # XMail's own limit is 256 with the file's name
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WINDOWS_ABSOLUTE = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\[^\\/]+\\[^\\/]+)")
 _WINDOWS_FORBIDDEN = re.compile(r'[<>"|?*]')
-_NUMBER = re.compile(r"\s*[+-]?[0-9]+")
+_NUMBER = re.compile(r"\s*(?P<sign>[+-]?)0*(?P<digits>[0-9]{0,18})")
+_LONGEST_VALUE = 200  # letters; what is longer is no setting of TLS
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ServerTab:
     def number(self, name: str) -> int:
         """A setting as C's atoi reads it: the digits it begins with, else 0."""
         found = _NUMBER.match(self.value(name))
-        return int(found[0]) if found else 0
+        return int(found["sign"] + found["digits"]) if found and found["digits"] else 0
 
     def on(self, name: str) -> bool:
         """A setting as a switch."""
@@ -83,7 +84,7 @@ def parse_server_tab(data: bytes) -> ServerTab:
     for line in data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n"):
         words = [_unquoted(word) for word in line.rstrip("\r").split("\t")]
         if not line.startswith("#") and len(words) >= 2 and words[0] in DEFAULTS:
-            given.setdefault(words[0], words[1])
+            given.setdefault(words[0], words[1][:_LONGEST_VALUE])
     return ServerTab(MappingProxyType(given))
 
 

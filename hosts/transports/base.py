@@ -21,6 +21,8 @@ from hosts.messages import Message
 from hosts.together import together
 
 SSLCONF = "sslconf"
+#: Names in one directory; MailRoot and those below it hold some dozens.
+MOST_NAMES = 10_000
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -217,6 +219,12 @@ def stage_name(path: str, token: str) -> str:
 
 
 STAGE_PATTERN = ".server.*.new"
+
+
+def too_many(path: str) -> TransportError:
+    """A directory with more names than anybody should keep in memory."""
+    message = Message("transport.too_many", {"path": path, "most": MOST_NAMES})
+    return TransportError(message, permanent=True)
 
 
 def check_path(path: str) -> str:

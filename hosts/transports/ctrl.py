@@ -30,6 +30,7 @@ from hosts.ctrl import (
 )
 from hosts.messages import Message
 from hosts.transports.base import (
+    MOST_NAMES,
     ChannelUnusable,
     File,
     FileInfo,
@@ -40,6 +41,7 @@ from hosts.transports.base import (
     TransportError,
     check_path,
     normal_fingerprint,
+    too_many,
 )
 
 SCRATCH = "server.scratch"
@@ -144,7 +146,10 @@ class CtrlTransport(Transport):
     async def list(self, path: str, pattern: str) -> Listing:
         path = "" if path in {"", "."} else check_path(path)
         async with self._use(path or ".") as session:
-            return [FileInfo(*found) for found in await session.files(path, pattern)]
+            found = await session.files(path, pattern, MOST_NAMES + 1)
+        if len(found) > MOST_NAMES:
+            raise too_many(path or ".")
+        return [FileInfo(*each) for each in found]
 
     async def replace_all(
         self, files: Sequence[File], token: str, *, ready: Ready | None = None

@@ -15,11 +15,13 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from hosts.mailroot import lies_within
 from hosts.messages import Message
 from hosts.transports.base import (
+    MOST_NAMES,
     SSLCONF,
     STAGE_PATTERN,
     File,
@@ -32,6 +34,7 @@ from hosts.transports.base import (
     check_path,
     check_token,
     stage_name,
+    too_many,
 )
 
 if TYPE_CHECKING:
@@ -215,11 +218,14 @@ class LocalTransport(Transport):
 
     def _names(self, path: str, pattern: str) -> Sequence[str]:
         """The names in a directory ("" is MailRoot) that match; FileNotFoundError without it."""
+        directory: int | str = os.path.join(self.target.mailroot, *path.split("/"))
         if POSIX:
             self._at(f"{path}/x" if path else "x")
-            names = os.listdir(self._directories[path])
-        else:
-            names = os.listdir(os.path.join(self.target.mailroot, *path.split("/")))
+            directory = self._directories[path]
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, MOST_NAMES + 1)]
+        if len(names) > MOST_NAMES:
+            raise too_many(path or self.target.mailroot)
         return sorted(name for name in names if fnmatchcase(name, pattern))
 
     def _list(self, path: str, pattern: str) -> Listing:

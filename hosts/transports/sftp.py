@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from fnmatch import fnmatchcase
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 import asyncssh
-from asyncssh import SFTPAttrs
+from asyncssh import SFTPAttrs, SFTPName
 
 from hosts.mailroot import sftp_path
 from hosts.messages import Message, Param
 from hosts.together import together
 from hosts.transports import ssh
 from hosts.transports.base import (
+    MOST_NAMES,
     SSLCONF,
     File,
     FileInfo,
@@ -32,12 +33,14 @@ from hosts.transports.base import (
     check_path,
     check_token,
     stage_name,
+    too_many,
 )
 
 PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
 READ_LIMIT = 4 * 1024 * 1024
 BLOCK = 16 * 1024
 STEP_TIMEOUT_S = 10.0
+LONGEST_NAME = 255  # letters; no file system has longer ones
 #: What runs leave in sslconf, `.old` ones only where the server has no posix-rename.
 LEFTOVERS = (".server.*.new", ".server.*.old")
 
@@ -116,15 +119,14 @@ class SFTPTransport(Transport):
     async def list(self, path: str, pattern: str) -> Listing:
         directory = self._root + "/" if path in {"", "."} else self._at(path)
         async with self._on(path):
-            found = await _unless_missing(self._sftp.readdir(directory))
+            found = await _unless_missing(self._names(directory, (pattern,)))
             if found is None:
                 await self._directory()
                 return []
         return [
-            self._file_info(str(entry.filename), entry.attrs)
-            for entry in sorted(found, key=lambda entry: str(entry.filename))
-            if fnmatchcase(str(entry.filename), pattern)
-            and not stat.S_ISDIR(entry.attrs.permissions or 0)
+            self._file_info(name, attributes)
+            for name, attributes in sorted(found.items())
+            if not stat.S_ISDIR(attributes.permissions or 0)
         ]
 
     async def replace_all(
@@ -175,6 +177,23 @@ class SFTPTransport(Transport):
     def _at(self, path: str) -> str:
         return f"{self._root}/{check_path(path)}"
 
+    async def _names(self, directory: str, patterns: Sequence[str]) -> dict[str, SFTPAttrs]:
+        """What a directory holds that matches; the rest is forgotten while it is still coming in.
+
+        The other side may be anybody: it could go on for ever.
+        """
+        found, seen = {}, 0
+        names = cast("AsyncGenerator[SFTPName, None]", self._sftp.scandir(directory))
+        async with aclosing(names) as entries:
+            async for entry in entries:
+                seen += 1
+                if seen > MOST_NAMES:
+                    raise too_many(directory)
+                name = str(entry.filename)
+                if len(name) <= LONGEST_NAME and any(fnmatchcase(name, like) for like in patterns):
+                    found[name] = entry.attrs
+        return found
+
     def _file_info(self, name: str, found: SFTPAttrs) -> FileInfo:
         if not self.sets_mode:
             return FileInfo(name, found.size or 0)
@@ -186,7 +205,7 @@ class SFTPTransport(Transport):
         async with self._on(SSLCONF):
             found, names = await asyncio.gather(
                 _unless_missing(self._sftp.lstat(self._at(SSLCONF))),
-                self._sftp.listdir(self._at(SSLCONF)),
+                self._names(self._at(SSLCONF), LEFTOVERS),
                 return_exceptions=True,
             )
             if isinstance(found, BaseException):
@@ -202,10 +221,7 @@ class SFTPTransport(Transport):
                 raise TransportError(message, permanent=True)
             if isinstance(names, BaseException):
                 raise names
-        leftovers = [
-            name for name in map(str, names) if any(fnmatchcase(name, like) for like in LEFTOVERS)
-        ]
-        await self.remove(f"{SSLCONF}/{name}" for name in leftovers)
+        await self.remove(f"{SSLCONF}/{name}" for name in names)
 
     async def _stage(self, file: File, staging: str) -> None:
         path = self._at(staging)

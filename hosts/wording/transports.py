@@ -71,6 +71,10 @@ TEXTS: dict[str, Promise] = {
         "place, and try again."
     ),
     "transport.too_large": _("%(path)s is far too large for what it should hold. Look at it."),
+    "transport.too_many": _(
+        "%(path)s holds more than %(most)s files, far too many for what it should hold. Look at "
+        "it, clear it out, and try again."
+    ),
     "transport.superseded": _(
         "Another installation has begun on this host in the meantime, so this one has stopped. "
         "See the installation history of the host."
