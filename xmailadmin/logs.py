@@ -33,7 +33,8 @@ SECRET_TEXT = (
         "[private key removed]",
     ),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"), rf"\1{MASK}"),  # the password in an address
-    (re.compile(r"(otpauth:[^\s'\"]*secret=)[A-Z2-7]+"), rf"\1{MASK}"),
+    # Bounded: each `otpauth:` would look for its secret through to the end.
+    (re.compile(r"(otpauth:[^\s'\"]{0,400}?secret=)[A-Z2-7]+"), rf"\1{MASK}"),
     (re.compile(r"(Bearer |Basic )[\w.~+/=-]+"), rf"\1{MASK}"),
     (
         re.compile(rf"({ASK}(?:\w*_)?(?:code|state|token)(?:=|%(?:25)*3D))[^\s&'\"]+", re.I),
@@ -79,6 +80,16 @@ def _masked(value: Any, name: str = "") -> Any:
     elif isinstance(value, list | tuple):
         return [_masked(item) for item in value]
     return value
+
+
+class Refusals(logging.Filter):
+    """What Django refuses as malformed is one line: anybody can send it, and it is no error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def line(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
@@ -128,7 +139,14 @@ def configuration(form: str) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "event"}},
+        "filters": {"refusals": {"()": Refusals}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "event",
+                "filters": ["refusals"],
+            }
+        },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             # One line a connection and one a task would bury what a person needs to read.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.config
+import time
 
 import pytest
 import structlog
 from django.test import Client
+from django.urls import reverse
 
 from tests.doubles.pairs import make_pair
 from xmailadmin import logs
@@ -104,6 +107,45 @@ def test_nobody_fills_the_log_with_a_long_address(
     told = logs.redact(None, "", {**record.msg, "logger": record.name})
     assert told["request"].startswith("GET /nowhere/")
     assert len(told["request"]) < 600
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "otpauth:", "otpauth:secret", "://a:", "://a:b@", "Bearer ", "?a_", "&token", "?", "%25",
+        "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "%", "/r/", "/account/link/", "/a",
+    ],
+)  # fmt: skip
+def test_masking_twice_the_text_takes_twice_as_long(shape: str) -> None:
+    def seconds(letters: int) -> float:
+        event = {"event": f"GET /{shape * (letters // len(shape))}", "logger": "django.request"}
+        began = time.process_time()
+        assert len(str(logs.redact(None, "", event)["event"])) < 600
+        return time.process_time() - began
+
+    assert seconds(120_000) < 3 * seconds(60_000) + 0.1
+
+
+def test_what_is_malformed_is_one_line_and_no_alarm(client: Client) -> None:
+    """Anybody can send it, as often as they like."""
+    out = io.StringIO()
+    settings = logs.configuration("text")
+    handler = logging.StreamHandler(out)
+    formatter = dict(settings["formatters"]["event"])
+    handler.setFormatter(formatter.pop("()")(**formatter))
+    for name in settings["handlers"]["stderr"]["filters"]:
+        handler.addFilter(settings["filters"][name]["()"]())
+    logging.getLogger().addHandler(handler)
+    try:
+        fields = "&".join(f"a{number}=" for number in range(10_001))
+        response = client.get(f"{reverse('account_login')}?{fields}")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert response.status_code == 400
+    told = [line for line in out.getvalue().splitlines() if "security" in line]
+    assert len(told) == 1
+    assert " WARNING django.security.TooManyFieldsSent: " in told[0]
+    assert "Traceback" not in out.getvalue()
 
 
 def test_what_is_called_a_secret_is_masked() -> None:
