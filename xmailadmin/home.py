@@ -39,6 +39,8 @@ class HomeError(Exception):
 def directory() -> Path:
     """Returns the data directory, made with mode 0700 when it is missing.
 
+    One that was made beforehand gets that mode while it is empty. Later it keeps what it has, for
+    it may hold more than ours, and nobody but its owner can read what we put there.
     Raises HomeError if it cannot be made or written.
     """
     home = Path(os.environ.get("XMAILADMIN_HOME") or CHECKOUT / "data").expanduser().absolute()
@@ -59,6 +61,9 @@ def directory() -> Path:
             f"the data directory {home} cannot be written. "
             "Change its permissions or set XMAILADMIN_HOME to another one."
         )
+    if home.stat().st_mode & 0o077 and not any(home.iterdir()):
+        with suppress(PermissionError):  # somebody else's
+            home.chmod(0o700)
     return home
 
 

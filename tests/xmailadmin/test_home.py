@@ -1,6 +1,8 @@
-"""Addresses of servers that the environment gives, with passwords in them."""
+"""The data directory, and addresses of servers with passwords that the environment gives."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +29,23 @@ def test_an_address_in_percent_form_is_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert home.url_from_environment("DATABASE_URL", "sqlite:////srv/x.sqlite3") == (
         "sqlite:////srv/x.sqlite3"
     )
+
+
+def test_a_data_directory_made_beforehand_is_closed_to_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("XMAILADMIN_HOME", str(tmp_path))
+    assert home.directory() == tmp_path
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_holds_something_keeps_its_mode(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may be one that others need, such as /srv."""
+    (tmp_path / "something").touch()
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("XMAILADMIN_HOME", str(tmp_path))
+    assert home.directory() == tmp_path
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
