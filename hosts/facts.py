@@ -14,7 +14,7 @@ from hosts import addresses, mailroot
 from hosts.addresses import AddressError
 from hosts.mailroot import ServerTab
 from hosts.messages import Message
-from hosts.probe import Endpoint, EndpointResult, label, probe
+from hosts.probe import NAMES_KEPT, Endpoint, EndpointResult, label, probe
 from hosts.transports.base import FileInfo, Transport, TransportError
 
 Probe = Callable[[str, Endpoint], Awaitable[EndpointResult]]
@@ -69,7 +69,7 @@ class PairFacts:
             "not_before": self.not_before.isoformat() if self.not_before else "",
             "not_after": self.not_after.isoformat() if self.not_after else "",
             "common_name": self.common_name,
-            "names": list(self.names),
+            "names": list(self.names[:NAMES_KEPT]),
             "has_san": self.has_san,
             "key_label": self.key_label,
             "self_signed": self.self_signed,

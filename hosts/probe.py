@@ -18,6 +18,7 @@ from typing import Any
 
 from cryptography import x509
 
+from certs.certificate_text import MALFORMED
 from hosts.messages import Message, system_reason
 from hosts.probe_dialogue import Channel, Failure, broken_at_once, talk
 from hosts.wire import accepting_any
@@ -32,6 +33,8 @@ DEFAULT_PORTS: Mapping[str, int] = {
 }
 ENDPOINT_NAMES = tuple(DEFAULT_PORTS)
 TIMEOUT_S = 8.0
+# Of a certificate that anybody may have made up: they are kept with each look.
+LONGEST_SUBJECT, NAMES_KEPT = 500, 200
 
 
 @dataclass(frozen=True)
@@ -210,18 +213,18 @@ def _described(der: bytes) -> dict[str, Any]:
     try:
         leaf = x509.load_der_x509_certificate(der)
         return {
-            "subject": leaf.subject.rfc4514_string(),
-            "names": _names(leaf),
+            "subject": leaf.subject.rfc4514_string()[:LONGEST_SUBJECT],
+            "names": _names(leaf)[:NAMES_KEPT],
             "not_after": leaf.not_valid_after_utc.isoformat(),
         }
-    except ValueError:
+    except MALFORMED:
         return {}
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     try:
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (*MALFORMED, x509.ExtensionNotFound):
         return ()
     addresses = san.get_values_for_type(x509.IPAddress)
     return (*san.get_values_for_type(x509.DNSName), *map(str, addresses))

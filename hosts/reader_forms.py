@@ -19,6 +19,7 @@ __all__ = ["AnnounceForm", "ReaderForm"]
 
 EXACT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 PAIRS_OFFERED = 50
+NAMES_SHOWN = 50
 # Names that servers have and mail addresses do not: mail.example.jp is for taro@example.jp.
 SERVER_LABELS = ("mail", "smtp", "pop", "pop3", "mx", "post")
 
@@ -77,7 +78,7 @@ class ReaderForm(forms.ModelForm[ReaderPage]):
         if name.startswith("*.") or not covers(self.names, name):
             raise ValidationError(
                 _("The certificate does not hold this name. It holds: %(names)s"),
-                params={"names": ", ".join(self.names)},
+                params={"names": ", ".join(self.names[:NAMES_SHOWN])},
             )
         return name
 

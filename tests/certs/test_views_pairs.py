@@ -239,6 +239,20 @@ def test_an_expired_certificate_is_told_on_its_page(signed_in: Client) -> None:
     assert "The certificate has expired" in page(signed_in, "pair_detail", pair.pk)
 
 
+def test_a_certificate_with_thousands_of_names_makes_no_huge_page(signed_in: Client) -> None:
+    names = [f"mail{number}.dojo.jp" for number in range(7000)]
+    made = make_pair("mail.dojo.jp", aliases=names)
+    assert len(made.certificate) < pem.MOST_CERTIFICATE
+    pair = Pair.objects.adopt(made.key, made.certificate, found_on="mail1")
+    for language, more in (("en", "and 6800 more"), ("ja", "6800")):
+        signed_in.cookies["django_language"] = language
+        shown = page(signed_in, "pair_detail", pair.pk)
+        assert "mail199.dojo.jp" in shown
+        assert more in words(shown)
+        assert len(shown) < 200_000
+    assert "mail6999.dojo.jp" in page(signed_in, "pair_text", pair.pk)
+
+
 def test_the_full_text_has_a_page_of_its_own(signed_in: Client) -> None:
     pair = issued_pair()
     seen = page(signed_in, "pair_text", pair.pk)

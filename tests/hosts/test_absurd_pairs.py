@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from certs.pair import MOST_BUNDLE, MOST_CERTIFICATE, MOST_KEY
 from hosts import deploy, ledger
 from hosts import facts as facts_module
 from hosts.models import Installation
+from hosts.probe import _described
 from tests.certs.test_pair_bounds import LONG, der, mersenne, pkcs1
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
@@ -92,3 +94,14 @@ async def test_a_name_of_a_kind_that_cannot_be_read_is_no_crash(tmp_path: Path) 
     )
     facts = await facts_module.gather(local(mailroot), [], "", None)
     assert (facts.pair.common_name, facts.pair.has_san) == ("mail.example.jp", False)
+    served = _described(made.public_bytes(serialization.Encoding.DER))
+    assert (served["subject"], served["names"]) == ("CN=mail.example.jp", ())
+
+
+async def test_thousands_of_names_are_not_kept_with_each_look(tmp_path: Path) -> None:
+    pair = make_pair("mail.example.jp", aliases=[f"m{number}.test" for number in range(5000)])
+    mailroot = make_mailroot(tmp_path / "MailRoot", key=pair.key, certificate=pair.certificate)
+    facts = await facts_module.gather(local(mailroot), [], "", None)
+    assert facts.pair.state == "ok"
+    assert len(json.dumps(facts.to_json())) < 10_000
+    assert len(json.dumps(_described(pair.der))) < 10_000
