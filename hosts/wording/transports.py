@@ -70,7 +70,10 @@ TEXTS: dict[str, Promise] = {
         "%(path)s is a link that leads out of MailRoot, so it is not followed. Put a file in its "
         "place, and try again."
     ),
-    "transport.too_large": _("%(path)s is far too large for what it should hold. Look at it."),
+    "transport.too_large": _(
+        "%(path)s is far too large for what it should hold. Look at it, move it away, and try "
+        "again."
+    ),
     "transport.too_many": _(
         "%(path)s holds more than %(most)s files, far too many for what it should hold. Look at "
         "it, clear it out, and try again."
