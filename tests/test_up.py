@@ -123,6 +123,8 @@ def test_a_bad_address_is_one_clear_line(new_portal: Portal, bind: str) -> None:
         ("XMAILADMIN_LOG", "xml"),
         ("DATABASE_URL", "mysql://portal:secret-word@db.example.jp/portal"),
         ("DATABASE_URL", "portal"),
+        ("CELERY_BROKER_URL", "broker.example.jp"),
+        ("CELERY_BROKER_URL", "amqp://portal:secret-word@broker.example.jp"),
         ("EMAIL_URL", "mail.example.jp"),
         ("EMAIL_URL", "smtp+tls://user:secret-word@mail.example.jp:port"),
     ],

@@ -89,6 +89,16 @@ def database(name: str, default: str) -> dict[str, Any]:
     return dict(_env.db_url_config(url))
 
 
+def broker(name: str, default: str) -> str:
+    """Returns the URL of the message broker. The sentence repeats no password."""
+    url = home.url_from_environment(name, default)
+    if urlsplit(url).scheme not in {"memory", "redis", "rediss", "redis+socket", "sentinel"}:
+        raise home.HomeError(
+            f"{name} must begin with redis:// or be left out, for one process alone."
+        )
+    return url
+
+
 def mail(name: str) -> dict[str, Any]:
     """Returns Django's settings of the mail server. The sentence repeats no password."""
     try:

@@ -193,7 +193,7 @@ CACHES = {
 READER_REQUESTS_A_MINUTE = environment.number("XMAILADMIN_READER_REQUESTS_A_MINUTE", 120)
 
 # --- Celery -------------------------------------------------------------------------------------
-CELERY_BROKER_URL = home.url_from_environment("CELERY_BROKER_URL", "memory://localhost//")
+CELERY_BROKER_URL = environment.broker("CELERY_BROKER_URL", "memory://localhost//")
 EMBEDDED = CELERY_BROKER_URL.startswith("memory://localhost//")
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"polling_interval": 0.05}

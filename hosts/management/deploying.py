@@ -12,6 +12,7 @@ from certs.models import Pair
 from hosts import ledger
 from hosts.models import Deployment, Host, Installation
 from hosts.reports import installation_json, installation_line, pair_json
+from xmailadmin import home
 from xmailadmin.commands import PortalCommand
 
 __all__ = ["DeployingCommand"]
@@ -30,7 +31,8 @@ class DeployingCommand(PortalCommand):
         if not names:
             found = list(Host.objects.filter(disabled=False))
             if not found:
-                self.fail("No host is registered. Register one with add_host.")
+                where = home.directory()
+                self.fail(f"No host is registered in {where}. Register one with add_host.")
             return found
         by_name = {host.name: host for host in Host.objects.filter(name__in=names)}
         if unknown := [name for name in names if name not in by_name]:
