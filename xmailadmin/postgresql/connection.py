@@ -59,7 +59,15 @@ class Connection(psycopg.Connection[Any]):
 
 
 OPTIONS: dict[str, Any] = {
-    "pool": {"min_size": 1, "max_size": 20, "timeout": 5, "connection_class": Connection},
+    "pool": {
+        "min_size": 1,
+        "max_size": 20,
+        "timeout": 5,
+        # Then whoever wants a connection makes the pool try at once. Its own attempts come at
+        # intervals that double: after a minute without the database it would wait for another.
+        "reconnect_timeout": 4,
+        "connection_class": Connection,
+    },
     "connect_timeout": 5,
     "application_name": "xmailadmin",
     # A process that is frozen in the midst of a transaction does not keep its rows locked.
