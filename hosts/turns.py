@@ -136,11 +136,14 @@ def _ring_for_looks() -> None:
 
     Not as long as other hosts of the deployment may begin: looking costs as much as installing.
     """
-    due = Installation.objects.filter(
-        ~Exists(ready().filter(deployment=OuterRef("deployment"))), look_due=True
-    ).order_by("deployment_id")  # as the index of those that are due has them
+    due = Installation.objects.filter(look_due=True).order_by("deployment_id")
+    ended = set(due.values_list("deployment_id", flat=True).distinct())
+    if not ended:
+        return
+    waiting = ready().filter(deployment__in=ended).order_by()
+    ended -= set(waiting.values_list("deployment_id", flat=True).distinct())
     with transaction.atomic():  # two sweeps at once ring for different rows
-        locked = due.select_for_update(of=("self",), skip_locked=True)
+        locked = due.filter(deployment__in=ended).select_for_update(skip_locked=True)
         rows = dict(locked.values_list("pk", "host_id")[: CHUNK * SWEEP_CHUNKS])
         Installation.objects.filter(pk__in=rows).update(look_due=False)
     hosts = sorted({host_id for host_id in rows.values() if host_id is not None})
