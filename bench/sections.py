@@ -162,8 +162,8 @@ SECTIONS = {
         "Local hosts; PostgreSQL and Redis, a web process and a worker. A pair is made and "
         "installed by the form of the web page; time is from there to the last host's record. "
         "Memory is the peak of each process until all hosts were also looked at afterwards.",
-        missed="The worker's CPU time, which holds the look at every host afterwards, is 10 ms a host "
-        "for 100 as for 1,000. With 100 that look comes after the last record and is not in the "
+        missed="The worker's CPU time, which holds the look at every host afterwards, is 10 ms a "
+        "host for 100 as for 1,000. With 100 that look comes after the last record and is not in the "
         "time; with 1,000 the time is as long as all of the CPU time. Why, though hosts are looked "
         "at only when none waits to be installed, was not found out.",
         in_process=False,
@@ -180,8 +180,8 @@ SECTIONS = {
         "`manage.py up` on a data directory that is there, until the page to sign in was served; "
         "then half a minute with nothing to do.",
         in_process=False,
-        missed="Polling the broker in memory every 50 ms, the sweep and the ticker. It was 0.63 % a "
-        "few hours earlier on the same machine; what has changed was not found out.",
+        missed="Polling the broker in memory every 50 ms, the sweep and the ticker. It was 0.63 % "
+        "a few hours earlier on the same machine; what has changed was not found out.",
     ),
     "pages": Section("Pages on SQLite", _pages, SERVER_TIME),
     "pages-postgresql": Section(
