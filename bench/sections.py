@@ -163,9 +163,9 @@ SECTIONS = {
         "installed by the form of the web page; time is from there to the last host's record. "
         "Memory is the peak of each process until all hosts were also looked at afterwards.",
         missed="The worker's CPU time, which holds the look at every host afterwards, is 10 ms a "
-        "host for 100 as for 1,000. With 100 that look comes after the last record and is not in the "
-        "time; with 1,000 the time is as long as all of the CPU time. Why, though hosts are looked "
-        "at only when none waits to be installed, was not found out.",
+        "host for 100 as for 1,000. With 100 that look comes after the last record and is not in "
+        "the time; with 1,000 the time is as long as all of the CPU time. Why, though hosts are "
+        "looked at only when none waits to be installed, was not found out.",
         in_process=False,
     ),
     "making": Section(
