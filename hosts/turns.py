@@ -138,10 +138,10 @@ def _ring_for_looks() -> None:
     """
     due = Installation.objects.filter(look_due=True).order_by("deployment_id")
     ended = set(due.values_list("deployment_id", flat=True).distinct())
-    if not ended:
-        return
     waiting = ready().filter(deployment__in=ended).order_by()
     ended -= set(waiting.values_list("deployment_id", flat=True).distinct())
+    if not ended:  # as after most chunks: no transaction for that
+        return
     with transaction.atomic():  # two sweeps at once ring for different rows
         locked = due.filter(deployment__in=ended).select_for_update(skip_locked=True)
         rows = dict(locked.values_list("pk", "host_id")[: CHUNK * SWEEP_CHUNKS])
