@@ -217,7 +217,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # Threads: a chunk of hosts is one event loop in one of them, and all of it waits for sockets. A
 # signal reaches the one process there is, which can then hand over what it has in hand.
-CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_POOL = "xmailadmin.thread_pool:TaskPool"
 CELERY_WORKER_CONCURRENCY = 4
 # A worker takes from each queue in turn, so that a diagnosis of every host delays no deployment.
 CELERY_TASK_QUEUES = [
