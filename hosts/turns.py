@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from certs.models import Pair
@@ -32,13 +32,14 @@ def ready() -> QuerySet[Installation]:
     each host gets its deployments in the order they were asked for; the earlier wave done.
     """
     unfinished = Installation.objects.filter(status__in=Installation.UNFINISHED).order_by()
-    older = unfinished.filter(host=OuterRef("host"), pk__lt=OuterRef("pk"))
-    wave = unfinished.filter(deployment=OuterRef("deployment"), wave__lt=OuterRef("wave"))
+    # Neither subquery depends on the row: what a row costs must not grow with their number.
+    oldest = unfinished.values("host").annotate(oldest=Min("pk")).values("oldest")
+    first_wave = unfinished.filter(wave=0).values("deployment")
     return unfinished.filter(
         free(),
         Q(pair=None) | Q(pair__status=Pair.Status.ISSUED),
-        ~Exists(older),
-        ~Exists(wave),
+        Q(wave=0) | ~Q(deployment__in=first_wave),
+        pk__in=oldest,
         host__isnull=False,
     )
 
