@@ -7,25 +7,34 @@ from hosts.fan_out import Job
 from hosts.models import Deployment, Installation
 from hosts.order import IN_CLEAR, Order, PairFiles
 
-__all__ = ["job"]
+__all__ = ["Opened", "job"]
 
 
-def job(row: Installation, token: str) -> Job:
+class Opened(dict[int, PairFiles]):
+    """The pairs that a chunk of hosts needs, by their keys; each is opened once."""
+
+    def files(self, pair: Pair | None) -> PairFiles:
+        """Returns the two files of a pair. Raises VaultError where its key cannot be opened."""
+        if pair is None:
+            return PairFiles(None, None)
+        if pair.pk not in self:
+            self[pair.pk] = PairFiles(pair.private_key(), pair.certificate_pem)
+        return self[pair.pk]
+
+
+def job(row: Installation, token: str, opened: Opened) -> Job:
     """Returns what the fan-out shall do for `row`, which `token` has claimed.
 
     Raises VaultError where a secret cannot be opened.
     """
     assert row.host is not None  # noqa: S101  ready() lets only rows with a host through
-    previous = None
-    if row.adopted:
-        previous = _files(row.previous_pair)
     order = Order(
-        files=_files(row.pair),
+        files=opened.files(row.pair),
         place_only=row.deployment.kind == Deployment.Kind.PLACE,
         token=token,
         endpoints=row.host.endpoints,
         address=row.host.address,
-        previous=previous,
+        previous=opened.files(row.previous_pair) if row.adopted else None,
         switched=any(step["step"] == "SWITCH" for step in row.steps),
         was_in_clear=any(step["message"]["code"] in IN_CLEAR for step in row.steps),
         also_trusted=_left_behind(row) if row.adopted else frozenset(),
@@ -42,9 +51,3 @@ def _left_behind(row: Installation) -> frozenset[str]:
         for sha256 in pair
         if sha256
     )
-
-
-def _files(pair: Pair | None) -> PairFiles:
-    if pair is None:
-        return PairFiles(None, None)
-    return PairFiles(pair.private_key(), pair.certificate_pem)

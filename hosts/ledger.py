@@ -28,9 +28,9 @@ from certs.note_snapshots import snapshot_for
 from hosts import deploy, turns
 from hosts.aftermath import host_values
 from hosts.client_names import client_names
-from hosts.fan_out import Entry, FanOut, stop, stopping
+from hosts.fan_out import Entry, FanOut, stop, stopping, tell
 from hosts.install import LeaseLost, Outcome, PairFiles
-from hosts.jobs import job
+from hosts.jobs import Opened, job
 from hosts.ledger_writes import Writes
 from hosts.messages import Message
 from hosts.models import Deployment, Diagnosis, Host, Installation
@@ -157,13 +157,13 @@ class _Run:
 
     def go(self) -> Iterator[list[int]]:
         """Does the work, and yields the rows that are finished as soon as they are on record."""
-        jobs = []
+        jobs, opened = [], Opened()
         for row in self.rows.values():
             try:
                 if row.attempts > MOST_ATTEMPTS:
                     outcome = Outcome("ERRORED", Message("deploy.attempts"))
                 else:
-                    jobs.append(job(row, self.token))
+                    jobs.append(job(row, self.token, opened))
                     continue
             except VaultError as error:
                 logger.error("Installation %s: %s", row.pk, error)
@@ -259,8 +259,7 @@ class _Run:
                 break
             else:
                 break
-        for entry in batch:
-            entry.tell()
+        tell(batch)
 
     def _record_batch(self, batch: list[Entry], *, renew: bool) -> None:
         if batch and batch[0].what == "overtaken":  # which rings, and so is no matter of the lock
