@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,20 +56,23 @@ class Entry:
     error: Exception | None = None
     step: dict[str, Any] | None = None  # as it stands in the row, unless that was rolled back
 
-    def tell(self) -> None:
-        told, error = self.told, self.error
-        if self.loop is None or told is None or self.loop.is_closed():
-            return
 
-        def settle() -> None:
-            if told.done():
-                return
-            if error is None:
-                told.set_result(None)
+def tell(entries: Iterable[Entry]) -> None:
+    """Says to whoever waits for the entries of one fan-out how recording them went."""
+    waited = [entry for entry in entries if entry.told is not None]
+    if not waited or (loop := waited[0].loop) is None or loop.is_closed():
+        return
+
+    def settle() -> None:
+        for entry in waited:
+            if entry.told is None or entry.told.done():
+                continue
+            if entry.error is None:
+                entry.told.set_result(None)
             else:
-                told.set_exception(error)
+                entry.told.set_exception(entry.error)
 
-        self.loop.call_soon_threadsafe(settle)
+    loop.call_soon_threadsafe(settle)  # once for all: each call wakes the loop
 
 
 #: Steps before which it must be on record what is going to happen, and that the host is still ours.
@@ -106,7 +109,7 @@ class Journal:
         """
         earlier, self._unanswered = self._unanswered, []
         self._tell(what, value)
-        await asyncio.gather(*earlier, return_exceptions=True)
+        await _results(earlier)
         await self._answers()
 
     def _tell(self, what: str, value: Any) -> None:
@@ -118,9 +121,19 @@ class Journal:
     async def _answers(self) -> None:
         """Wait for all of them, and raise what the first one that went wrong says."""
         unanswered, self._unanswered = self._unanswered, []
-        for error in await asyncio.gather(*unanswered, return_exceptions=True):
-            if error is not None:
-                raise error
+        for error in await _results(unanswered):
+            raise error
+
+
+async def _results(answers: Iterable[asyncio.Future[None]]) -> list[Exception]:
+    """Wait for all of them; returns what went wrong, in their order."""
+    errors = []
+    for answer in answers:
+        try:
+            await answer
+        except Exception as error:
+            errors.append(error)
+    return errors
 
 
 class FanOut:
