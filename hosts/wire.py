@@ -109,20 +109,21 @@ class Wire(asyncio.Protocol):
         """Wait until the buffer has grown."""
         had = len(self._buffer)
         while len(self._buffer) == had:
-            if self.tls is None:
+            if self.tls is None or not (self._incoming.pending or self.tls.pending()):
+                self._flush()
                 await self._arrival()
                 continue
+            data = b""
             try:
                 data = self.tls.read(_READ)
             except ssl.SSLWantReadError:
-                self._flush()
-                await self._arrival()
+                continue  # that was no whole record
             except ssl.SSLZeroReturnError:
-                raise EOFError from None
-            else:
-                if not data:
-                    raise EOFError
-                self._buffer += data
+                pass
+            if not data:
+                self._ended = EOFError()  # the connection may stay open, but nothing more comes
+                raise self._ended
+            self._buffer += data
 
     async def _arrival(self) -> None:
         """Wait until something came in."""
