@@ -20,6 +20,7 @@ __all__ = [
     "create_secret",
     "directory",
     "from_environment",
+    "location",
     "reason",
     "replace_secret",
     "secret",
@@ -36,6 +37,11 @@ class HomeError(Exception):
     """The data directory or a secret cannot be used; the text says which and what to do."""
 
 
+def location() -> Path:
+    """Returns where the data directory is, or would be."""
+    return Path(os.environ.get("XMAILADMIN_HOME") or CHECKOUT / "data").expanduser().absolute()
+
+
 def directory() -> Path:
     """Returns the data directory, made with mode 0700 when it is missing.
 
@@ -43,7 +49,7 @@ def directory() -> Path:
     it may hold more than ours, and nobody but its owner can read what we put there.
     Raises HomeError if it cannot be made or written.
     """
-    home = Path(os.environ.get("XMAILADMIN_HOME") or CHECKOUT / "data").expanduser().absolute()
+    home = location()
     try:
         home.mkdir(mode=0o700, parents=True)
         _made.append(home)

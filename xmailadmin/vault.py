@@ -148,7 +148,7 @@ def create_master_key() -> None:
 def _master_keys() -> dict[str, bytes]:
     text = home.from_environment("XMAILADMIN_MASTER_KEYS")
     if not text:
-        path = home.directory() / KEY_FILE
+        path = home.location() / KEY_FILE
         try:
             text = path.read_text(encoding="ascii")
         except FileNotFoundError:
