@@ -8,6 +8,7 @@ verified but reported, to be compared by its fingerprint.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import socket
 import time
@@ -209,7 +210,8 @@ def fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def _described(der: bytes) -> dict[str, Any]:
+@functools.lru_cache(maxsize=100)  # one pair is served by many endpoints
+def _described(der: bytes) -> Mapping[str, Any]:
     try:
         leaf = x509.load_der_x509_certificate(der)
         return {
