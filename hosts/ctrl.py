@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import re
 import socket
@@ -358,6 +359,7 @@ def checked(field: str) -> str:
     return field
 
 
+@functools.lru_cache(maxsize=100)  # hundreds of hosts are asked for the same few paths
 def command(name: str, *arguments: str) -> bytes:
     """A command line: the name and its arguments quoted and TAB separated."""
     return ("\t".join(f'"{checked(word)}"' for word in (name, *arguments)) + "\r\n").encode()

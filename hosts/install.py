@@ -406,7 +406,8 @@ class _Run:
 
     def _same(self, one: PairFiles, other: PairFiles | None) -> bool:
         canonical = self.transport.canonical
-        return other is not None and (canonical(one.key), canonical(one.certificate)) == (
-            canonical(other.key),
-            canonical(other.certificate),
+        return one == other or (
+            other is not None
+            and canonical(one.certificate) == canonical(other.certificate)
+            and canonical(one.key) == canonical(other.key)
         )
