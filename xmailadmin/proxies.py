@@ -35,7 +35,7 @@ class TrustedProxiesMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        peer = request.META.get("REMOTE_ADDR", "")
+        request.META["REMOTE_ADDR"] = peer = _bare(request.META.get("REMOTE_ADDR", ""))
         if _trusted(peer):
             forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
             request.META["REMOTE_ADDR"] = client = client_address(peer, forwarded)
@@ -53,17 +53,19 @@ def client_address(peer: str, forwarded_for: str) -> str:
     Each proxy appends the address it was reached from; what stands before that, anybody can write.
     """
     address = peer
-    for claimed in map(_without_port, reversed(forwarded_for.split(","))):
+    for claimed in map(_bare, reversed(forwarded_for.split(","))):
         if not _trusted(address) or not _is_address(claimed):
             break
         address = claimed
     return address
 
 
-def _without_port(claimed: str) -> str:
-    """Returns the address of "192.0.2.1:4433" and "[2001:db8::1]:4433", as some proxies write."""
+def _bare(claimed: str) -> str:
+    """Returns the address of "192.0.2.1:4433" and "[2001:db8::1]:4433", as some proxies write, and
+    of "fe80::1%eth0", whose interface is any text, and means something on one machine only."""
     found = WITH_PORT.fullmatch(claimed.strip())
-    return (found["six"] or found["four"]) if found else claimed.strip()
+    address = (found["six"] or found["four"]) if found else claimed.strip()
+    return address.partition("%")[0]
 
 
 @functools.cache

@@ -1,8 +1,9 @@
-"""Refuses what cannot be read before it is: too large, or in another encoding than UTF-8.
+"""Refuses what cannot be read before it is: too large, in pieces, or not UTF-8.
 
 Django would keep a whole body on disk first; and an encoding that it cannot use, it would meet
 again while it makes the page that says so. Some headers it reads in a time that grows with the
-square of their length, while nothing else of this process runs.
+square of their length, while nothing else of this process runs. A body in chunks may be a million
+of them, each of which is taken apart before anything is counted; browsers send none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from django.utils.http import parse_header_parameters
 __all__ = ["MOST", "Bounded"]
 
 TOO_LARGE = b"This request is too large.\n"
+NO_LENGTH = b"This portal reads only requests that say how long they are.\n"
 TOO_LONG = b"The header %b of this request is too long.\n"
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
 # Letters of a header, however often it comes. Browsers send some 150 in the two that are parsed.
@@ -35,8 +37,9 @@ class _TooLargeError(Exception):
 
 
 class Bounded:
-    """An ASGI application that answers 431 to headers that are too long, 413 to bodies over MOST,
-    415 to those that are not UTF-8, and passes on all others."""
+    """An ASGI application that answers 431 to headers that are too long, 411 to bodies in chunks,
+    413 to those over MOST, 415 to those that are not UTF-8, and passes on all others, without
+    cookies that nobody here has set."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -63,6 +66,9 @@ class Bounded:
         if name := _overlong(scope):
             await _refuse(send, 431, TOO_LONG % name)
             return
+        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            await _refuse(send, 411, NO_LENGTH)
+            return
         if not _is_utf8(scope):
             await _refuse(send, 415, b"This portal reads UTF-8 only.\n")
             return
@@ -70,7 +76,7 @@ class Bounded:
             await _refuse(send, 413, TOO_LARGE)
             return
         try:
-            await self._app(scope, counted, noted)
+            await self._app({**scope, "headers": _without_escapes(scope)}, counted, noted)
         except _TooLargeError:
             if not answered:
                 await _refuse(send, 413, TOO_LARGE)
@@ -85,6 +91,20 @@ def _overlong(scope: Scope) -> bytes:
         if name not in UNLIMITED and length > (LONGEST_PARSED if name in PARSED else LONGEST):
             return name[:40]
     return b""
+
+
+def _without_escapes(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The headers without cookies that hold a backslash, which no cookie may (RFC 6265).
+
+    Python would take such escapes out, in a time that grows with the square of their number, and
+    make of them what no cookie holds otherwise, and no database takes: NUL.
+    """
+    return [
+        (name, b";".join(each for each in value.split(b";") if b"\\" not in each))
+        if name == b"cookie" and b"\\" in value
+        else (name, value)
+        for name, value in scope["headers"]
+    ]
 
 
 def _announced(scope: Scope) -> int:
