@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -11,13 +12,15 @@ from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin import audit, limits
 from xmailadmin.models import User
 
-BEGUN_WITH = "begun_with"  # in the session: the hash of the password that began a sign-in
+# In the session: the hash of the password that began a sign-in, and when.
+BEGUN_WITH, BEGUN_AT = "begun_with", "begun_at"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -58,12 +61,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
         """Remembers with which password a sign-in began that still waits for a second factor."""
         request.session[BEGUN_WITH] = user.get_session_auth_hash()
+        request.session[BEGUN_AT] = int(timezone.now().timestamp() * 1000) / 1000  # as the audit
         response: HttpResponse | None = super().pre_login(request, user, **kwargs)
         return response
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Signs in, unless the password was changed since the sign-in began."""
+        """Signs in, unless the password was changed or the account switched off meanwhile."""
         begun_with = request.session.pop(BEGUN_WITH, "")
+        begun_at = datetime.fromtimestamp(request.session.pop(BEGUN_AT, 0), UTC)
+        if _switched_off_since(user, begun_at):
+            clear_login(request)
+            audit.record(request, "signin.refused", user)
+            told = _("The account was switched off meanwhile. Please sign in again.")
+            messages.error(request, told)
+            raise ImmediateHttpResponse(redirect("account_login"))
         if not constant_time_compare(begun_with, user.get_session_auth_hash()):
             clear_login(request)
             audit.record(request, "signin.outdated", user)
@@ -82,3 +93,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             {**method, "description": self.METHODS.get(method["id"], method["description"])}
             for method in methods
         ]
+
+
+def _switched_off_since(user: User, begun_at: datetime) -> bool:
+    """True also if the account was switched on again."""
+    if not User.objects.filter(pk=user.pk, is_active=True).exists():
+        return True
+    return audit.history_of(user).filter(action="person.disabled", at__gte=begun_at).exists()

@@ -143,10 +143,11 @@ def disable(by: HttpRequest, person: User) -> None:
 
 
 def enable(by: HttpRequest, person: User) -> None:
-    """Opens the account again."""
+    """Opens the account again; a session that began in the moment it was shut ends too."""
     with transaction.atomic():
         person.is_active = True
         person.save(update_fields=["is_active"])
+        sessions.end_all(person)
         audit.record(by, "person.enabled", person)
 
 

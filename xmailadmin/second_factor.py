@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.base import forms as mfa_forms
 from allauth.mfa.models import Authenticator
@@ -145,8 +146,9 @@ class _LimitedCode:
 
 def _use(user: User, code: str) -> bool:
     """Remembers that a code was used; False if it was before. allauth forgets it after half a
-    minute, while our tolerance for wrong clocks lets it work for longer."""
-    digest = salted_hmac("xmailadmin.code", "".join(code.split())).hexdigest()
+    minute, while our tolerance for wrong clocks lets it work for longer. However it is written:
+    allauth compares without punctuation, in lower case."""
+    digest = salted_hmac("xmailadmin.code", normalize_user_code(code)).hexdigest()
     return bool(cache.add(f"xmailadmin.code:{user.pk}:{digest}", "used", USED_FOR_S))
 
 

@@ -15,7 +15,7 @@ from django.db.models.signals import post_delete
 from django.http import HttpRequest
 
 from xmailadmin import audit, limits, second_factor
-from xmailadmin.models import User
+from xmailadmin.models import AccessLink, User
 
 __all__ = ["connect"]
 
@@ -41,6 +41,7 @@ def connect() -> None:
 
 
 def _signed_in(request: HttpRequest, user: User, response: Any = None, **_kwargs: Any) -> None:
+    AccessLink.objects.filter(user=user).delete()  # who is in needs it no more
     used = [str(record.get("method")) for record in get_authentication_records(request, user)]
     audit.record(request, "signin", user, by=used)
     if response is not None:

@@ -122,6 +122,28 @@ def test_a_newer_link_replaces_the_older(administrator: Client) -> None:
     assert choose(new[0]).status_code == 302
 
 
+def test_a_link_ends_when_its_person_signs_in(administrator: Client) -> None:
+    """By single sign-on, or with a password that was remembered after all."""
+    taro = people.person("operator", username="taro")
+    page = administrator.post(reverse("person_link", args=[taro.pk])).content.decode()
+    path = re.search(r"/account/link/[\w-]+/", page)
+    assert path
+    assert sign_in("taro", people.PASSWORD).get("/").status_code == 200
+    assert choose(path[0]).status_code == 404
+    assert not AccessLink.objects.exists()
+
+
+def test_a_session_that_began_while_the_account_was_shut_ends_when_it_is_opened(
+    administrator: Client,
+) -> None:
+    taro = people.person("operator", username="taro")
+    browser = sign_in("taro", people.PASSWORD)
+    User.objects.filter(pk=taro.pk).update(is_active=False)
+    administrator.post(reverse("person_disable", args=[taro.pk]))
+    assert User.objects.get(pk=taro.pk).is_active
+    assert browser.get("/").status_code == 302
+
+
 def test_a_weak_password_is_refused(administrator: Client) -> None:
     path = invite(administrator)
     for weak in ("taro", "password", "12345678901"):

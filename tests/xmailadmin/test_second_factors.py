@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal import auth as totp
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -59,12 +60,32 @@ def test_every_page_of_second_factors_is_guarded() -> None:
     assert first == {"mfa_activate_totp", "mfa_add_webauthn"}
 
 
+@pytest.mark.parametrize(
+    "spelling", ["{0}-{1}", "{0[0]}{0[1]} {0[2]}{1[0]}.{1[1]}{1[2]}", "{0}{1}!"]
+)
+def test_a_code_does_not_work_again_however_it_is_written(hanako: User, spelling: str) -> None:
+    people.set_up_second_factor(hanako)
+    half = timezone.now().replace(second=0, microsecond=0)
+    with time_machine.travel(half, tick=False):
+        first, code = Client(), people.code()
+        try_to_sign_in(first, people.PASSWORD)
+        assert signed_in(second_step(first, code))
+    with time_machine.travel(half + timedelta(seconds=45), tick=False):
+        second, again = Client(), spelling.format(code[:3], code[3:])
+        try_to_sign_in(second, people.PASSWORD)
+        assert totp.validate_totp_code(people.SECRET, again)  # the spelling would do
+        assert not signed_in(second_step(second, again))
+
+
 @after_commit
-def test_the_code_that_set_up_an_app_is_used_up(hanako: User) -> None:
-    secret = set_up(people.signed_in(hanako))
-    other = Client()
-    try_to_sign_in(other, people.PASSWORD)
-    assert not signed_in(second_step(other, people.code(secret)))
+@pytest.mark.parametrize("written", ["{0}{1}", "{0}-{1}"])
+def test_the_code_that_set_up_an_app_is_used_up(hanako: User, written: str) -> None:
+    half = timezone.now().replace(second=0, microsecond=0)
+    with time_machine.travel(half, tick=False):
+        secret = set_up(people.signed_in(hanako))
+        other, code = Client(), people.code(secret)
+        try_to_sign_in(other, people.PASSWORD)
+        assert not signed_in(second_step(other, written.format(code[:3], code[3:])))
 
 
 def test_recovery_codes_are_shown_once(hanako: User) -> None:

@@ -190,6 +190,28 @@ def test_a_new_password_ends_sign_ins_that_wait_for_the_second_factor(protected:
     assert "was changed meanwhile" in waiting.get(LOGIN).content.decode()
 
 
+def test_switching_an_account_off_ends_sign_ins_that_wait_for_the_second_factor(
+    protected: User,
+) -> None:
+    boss = people.signed_in(people.person("administrator", username="boss"), confirmed=True)
+    waiting, slower = Client(), Client()
+    for client in (waiting, slower):
+        try_to_sign_in(client, people.PASSWORD)
+    boss.post(reverse("person_disable", args=[protected.pk]))
+    assert second_step(waiting, people.code()).headers["Location"] == LOGIN
+    assert "was switched off meanwhile" in waiting.get(LOGIN).content.decode()
+    boss.post(reverse("person_disable", args=[protected.pk]))
+    assert second_step(slower, people.code(steps=1)).headers["Location"] == LOGIN
+    for client in (waiting, slower):
+        assert client.get("/").status_code == 302
+    history = AuditEntry.objects.filter(object_id=str(protected.pk), object_type="user")
+    actions = list(history.values_list("action", flat=True))
+    assert actions == ["signin.refused", "person.enabled", "signin.refused", "person.disabled"]
+    again = Client()
+    try_to_sign_in(again, people.PASSWORD)
+    assert signed_in(second_step(again, people.code(steps=-1)))
+
+
 @pytest.mark.usefixtures("protected")
 def test_a_code_works_once() -> None:
     code = people.code()
