@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import ClassVar, TypeVar, cast
 
 import asyncssh
@@ -95,11 +96,12 @@ class SFTPTransport(Transport):
         async with self._on(path):
             try:
                 async with self._open(self._at(path), asyncssh.FXF_READ) as file:
+                    block, _ = await together(file.read(BLOCK, 0), self._check(file, path))
                     while True:
-                        block = await file.read(BLOCK, len(data))
-                        data += block  # type: ignore[arg-type]  # bytes, being opened so
+                        data += block
                         if len(block) < BLOCK:  # of a file that means its end
                             break
+                        block = await file.read(BLOCK, len(data))
                         if len(data) > READ_LIMIT:
                             message = Message("transport.too_large", {"path": path})
                             raise TransportError(message, permanent=True)
@@ -110,7 +112,7 @@ class SFTPTransport(Transport):
 
     async def info(self, path: str) -> FileInfo | None:
         async with self._on(path):
-            found = await _unless_missing(self._sftp.stat(self._at(path)))
+            found = await _unless_missing(self._own(path))
             if found is None:
                 await self._directory()
                 return None
@@ -151,7 +153,10 @@ class SFTPTransport(Transport):
         if not self.sets_mode:
             return await super().set_private(path)
         async with self._on(path):
-            await _unless_missing(self._sftp.chmod(self._at(path), PRIVATE))
+            with suppress(*_MISSING):
+                async with self._open(self._at(path), asyncssh.FXF_READ) as file:
+                    await self._check(file, path)
+                    await file.setstat(SFTPAttrs(permissions=PRIVATE))
 
     # Steps.
 
@@ -176,6 +181,31 @@ class SFTPTransport(Transport):
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{check_path(path)}"
+
+    async def _own(self, path: str) -> SFTPAttrs:
+        """What a file is; TransportError for a link that leads out of MailRoot.
+
+        Whoever owns MailRoot would have us read and change what only the user may that we are.
+        """
+        at = self._at(path)
+        found = await self._sftp.lstat(at)
+        if stat.S_ISLNK(found.permissions or 0) or "/" in path:
+            real, root = await together(self._sftp.realpath(at), self._sftp.realpath(self._root))
+            if not real.startswith(root.rstrip("/") + "/"):
+                raise TransportError(
+                    Message("transport.link_outside", {"path": path}), permanent=True
+                )
+            found = await self._sftp.lstat(real)
+        return found
+
+    async def _check(self, file: asyncssh.SFTPClientFile, path: str) -> None:
+        """Make sure that an open file is the one in MailRoot, and no link swapped in meanwhile.
+
+        What belongs to the same user as the file in MailRoot is no secret from that user.
+        """
+        opened, own = await together(file.stat(), self._own(path))
+        if opened.uid != own.uid or stat.S_ISLNK(own.permissions or 0):
+            raise TransportError(Message("transport.link_outside", {"path": path}), permanent=True)
 
     async def _names(self, directory: str, patterns: Sequence[str]) -> dict[str, SFTPAttrs]:
         """What a directory holds that matches; the rest is forgotten while it is still coming in.
@@ -214,7 +244,8 @@ class SFTPTransport(Transport):
                 await self._sftp.mkdir(self._at(SSLCONF), SFTPAttrs(permissions=PRIVATE_DIRECTORY))
                 if self.sets_mode:
                     made = await self._sftp.lstat(self._at(SSLCONF))
-                    await self._give(self._at(SSLCONF), made, await self._directory(), SSLCONF)
+                    give = partial(self._sftp.setstat, self._at(SSLCONF), follow_symlinks=False)
+                    await self._give(give, made, await self._directory(), SSLCONF)
                 return
             if not stat.S_ISDIR(found.permissions or 0):
                 message = Message("transport.not_a_directory", {"path": SSLCONF})
@@ -238,7 +269,7 @@ class SFTPTransport(Transport):
             if self.sets_mode:
                 regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
                 owner = replaced if replaced and regular else await self._directory()
-                await self._give(path, made, owner, file.path)
+                await self._give(stream.setstat, made, owner, file.path)
                 if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
                     await stream.setstat(SFTPAttrs(permissions=wanted))
             # Not before: there are servers that ignore the mode that a file is opened with.
@@ -266,13 +297,22 @@ class SFTPTransport(Transport):
             raise
         await stream.close()
 
-    async def _give(self, path: str, made: SFTPAttrs, owner: SFTPAttrs, name: str) -> None:
-        """Give a new file to the owner and group of the one it replaces."""
+    async def _give(
+        self,
+        setstat: Callable[[SFTPAttrs], Awaitable[None]],
+        made: SFTPAttrs,
+        owner: SFTPAttrs,
+        name: str,
+    ) -> None:
+        """Give what is new to an owner and a group.
+
+        `setstat` must not go by the name of a file: its place may have become another's.
+        """
         if owner.uid is None or (made.uid, made.gid) == (owner.uid, owner.gid):
             return
         try:
-            await self._sftp.setstat(path, SFTPAttrs(uid=owner.uid, gid=owner.gid))
-        except (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure):
+            await setstat(SFTPAttrs(uid=owner.uid, gid=owner.gid))
+        except (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.SFTPOpUnsupported):
             if made.uid != owner.uid:  # the group alone does not decide who can read a key
                 message = Message("transport.owner", {"path": name, "owner": owner.uid})
                 raise TransportError(message, permanent=True) from None

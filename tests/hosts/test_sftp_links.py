@@ -1,0 +1,141 @@
+"""SFTP as root: who may write in MailRoot gets nothing done to files that are root's alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hosts.transports import File, Target, TransportError, open_transport
+from hosts.transports.sftp import SFTPTransport
+from tests.doubles.mailroot import make_mailroot
+from tests.doubles.pairs import make_pair
+from tests.hosts.conftest import ssh_target
+from tests.servers import SSHServer
+
+XMAIL = 65534  # who owns MailRoot, and has been broken into
+PAIR = make_pair()
+FILES = [File("server.key", PAIR.key, private=True), File("server.cert", PAIR.certificate)]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a server that runs as root")
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text("what root alone may read\n")
+    path.chmod(0o640)
+    return path
+
+
+@pytest.fixture
+def mailroot(tmp_path: Path) -> Path:
+    mailroot = make_mailroot(tmp_path / "MailRoot", key=PAIR.key, certificate=PAIR.certificate)
+    if os.geteuid() == 0:
+        for path in (mailroot, *mailroot.rglob("*")):
+            os.chown(path, XMAIL, XMAIL)
+    return mailroot
+
+
+@pytest.fixture
+async def transport(ssh_server: SSHServer, mailroot: Path) -> Any:
+    target = Target("host", "sftp", address="127.0.0.1", mailroot=str(mailroot))
+    async with open_transport(ssh_target(target, ssh_server)) as transport:
+        yield transport
+
+
+def link(path: Path, target: Path) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+async def refused(step: Awaitable[Any]) -> str:
+    with pytest.raises(TransportError) as caught:
+        await step
+    return caught.value.message.code
+
+
+def whose(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_uid, found.st_mode & 0o777
+
+
+async def test_a_link_out_of_mailroot_is_not_followed(
+    transport: SFTPTransport, mailroot: Path, secret: Path
+) -> None:
+    link(mailroot / "server.cert", secret)
+    assert await refused(transport.read("server.cert")) == "transport.link_outside"
+    assert await refused(transport.info("server.cert")) == "transport.link_outside"
+    assert await refused(transport.set_private("server.cert")) == "transport.link_outside"
+    assert whose(secret) == (os.geteuid(), 0o640)
+
+
+async def test_a_link_on_the_way_is_not_followed(
+    transport: SFTPTransport, mailroot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "server.key").write_text("a key of somebody else's\n")
+    (mailroot / "sslconf").symlink_to(tmp_path / "elsewhere")
+    assert await refused(transport.read("sslconf/server.key")) == "transport.link_outside"
+
+
+async def test_a_link_inside_mailroot_is_followed(transport: SFTPTransport, mailroot: Path) -> None:
+    (mailroot / "kept").mkdir()
+    (mailroot / "server.key").rename(mailroot / "kept" / "mail.key")
+    (mailroot / "server.key").symlink_to("kept/mail.key")
+    assert await transport.read("server.key") == PAIR.key
+    (mailroot / "kept" / "mail.key").chmod(0o644)
+    await transport.set_private("server.key")
+    assert (mailroot / "kept" / "mail.key").stat().st_mode & 0o777 == 0o600
+
+
+@as_root
+async def test_a_link_swapped_for_a_file_meanwhile_is_noticed(
+    transport: SFTPTransport, mailroot: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, own = mailroot / "server.cert", transport._own
+
+    async def swapped(name: str) -> Any:
+        path.unlink()
+        path.write_text("mine\n")
+        os.chown(path, XMAIL, XMAIL)
+        return await own(name)
+
+    monkeypatch.setattr(transport, "_own", swapped)
+    link(path, secret)
+    assert await refused(transport.read("server.cert")) == "transport.link_outside"
+    link(path, secret)
+    assert await refused(transport.set_private("server.cert")) == "transport.link_outside"
+    assert whose(secret) == (0, 0o640)
+
+
+@as_root
+@pytest.mark.parametrize("there", ["sslconf", ""])
+async def test_only_what_was_made_here_is_given_away(
+    there: str,
+    transport: SFTPTransport,
+    mailroot: Path,
+    secret: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if there:
+        (mailroot / there).mkdir()
+    give: Callable[..., Awaitable[None]] = transport._give
+
+    async def swapped(setstat: Any, made: Any, owner: Any, name: str) -> None:
+        for path in (
+            (mailroot / "sslconf").glob(".server.*.new") if there else [mailroot / "sslconf"]
+        ):
+            path.rename(mailroot / f"taken{path.name}")
+            path.symlink_to(secret)
+        await give(setstat, made, owner, name)
+
+    monkeypatch.setattr(transport, "_give", swapped)
+    try:
+        await transport.replace_all(FILES, "token")
+    except TransportError:
+        assert not there  # a link is no place to stage files
+    assert whose(secret) == (0, 0o640)
