@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from certs.models import NoteSnapshot, Pair
 from certs.models.lease import Queued
 from hosts.models.host import Host
+from hosts.models.told import ToldField
 
 __all__ = ["Deployment", "Installation"]
 
@@ -161,10 +162,10 @@ class Installation(Queued):
 
     status = models.CharField(_("outcome"), max_length=12, choices=Status, default=Status.QUEUED)
     step = models.CharField(max_length=12, blank=True)
-    steps = models.JSONField(default=list, blank=True)  # [{"step", "at", "message"}]
-    message = models.JSONField(null=True, blank=True)  # hosts.messages.Message.to_json()
-    notes = models.JSONField(default=list, blank=True)  # of the same kind
-    endpoints = models.JSONField(default=list, blank=True)  # EndpointResult.to_json()
+    steps = ToldField(default=list, blank=True)  # [{"step", "at", "message"}]
+    message = ToldField(null=True, blank=True)  # hosts.messages.Message.to_json()
+    notes = ToldField(default=list, blank=True)  # of the same kind
+    endpoints = ToldField(default=list, blank=True)  # EndpointResult.to_json()
     client_notes = models.ForeignKey(
         NoteSnapshot, models.PROTECT, null=True, blank=True, related_name="+"
     )

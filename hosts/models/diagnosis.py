@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from hosts.diagnosis import Facts, findings, gather
 from hosts.messages import Message
 from hosts.models.host import Host
+from hosts.models.told import ToldField
 from hosts.probe import Endpoint
 from hosts.transports import Target, open_transport
 from xmailadmin.vault import VaultError
@@ -68,8 +69,8 @@ class Diagnosis(models.Model):
     standing = models.CharField(max_length=10, choices=Standing, default=Standing.UNSEEN)
     # When the look began: what has changed since then may be missing in it.
     at = models.DateTimeField(_("diagnosed"), default=timezone.now)
-    facts = models.JSONField(default=dict)  # hosts.diagnosis.Facts.to_json()
-    findings = models.JSONField(default=list)  # hosts.diagnosis.Finding.to_json()
+    facts = ToldField(default=dict)  # hosts.diagnosis.Facts.to_json()
+    findings = ToldField(default=list)  # hosts.diagnosis.Finding.to_json()
 
     objects = DiagnosisManager()
 
