@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 import threading
+from base64 import encodebytes
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -282,6 +284,30 @@ async def test_starttls_refused_for_another_reason() -> None:
 async def test_clear_text_where_tls_should_be(xmail: XMail) -> None:
     result = await probe("127.0.0.1", Endpoint("smtps", xmail.ports["smtp"]))
     assert (result.ok, result.stage, result.message.code) == (False, "handshake", "probe.not_tls")
+
+
+async def test_a_server_does_not_choose_the_price_of_a_handshake(tmp_path: Path) -> None:
+    """With DHE it makes up the group: a second of work, in which no other host is answered."""
+    pair = make_pair(kind="rsa2048")
+    mailroot = make_mailroot(tmp_path / "MailRoot", key=pair.key, certificate=pair.certificate)
+    prime = (1 << 2047 | 1).to_bytes(257)
+    group = b"\x30\x82\x01\x08\x02\x82\x01\x01" + prime + b"\x02\x01\x02"  # and generator 2
+    armour = b"-----BEGIN DH PARAMETERS-----\n%b-----END DH PARAMETERS-----\n"
+    (tmp_path / "group.pem").write_bytes(armour % encodebytes(group))
+    context = tls_context(mailroot)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_dh_params(str(tmp_path / "group.pem"))
+
+    def serve(sock: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(sock, server_side=True) as tls:
+            tls.sendall(b"+OK [XMail 1.27 POP3 Server] service ready\r\n")
+            tls.recv(100)
+
+    for ciphers, code in (("kDHE:@SECLEVEL=0", "probe.tls_failed"), ("DEFAULT", "probe.ok")):
+        context.set_ciphers(ciphers)
+        with server(serve) as port:
+            result = await probe("127.0.0.1", Endpoint("pop3s", port))
+        assert result.message.code == code
 
 
 async def test_an_answer_given_before_tls_does_not_pass_for_one_inside(
