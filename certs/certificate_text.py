@@ -4,7 +4,7 @@ Japanese stays readable, as with `-nameopt oneline,utf8,-esc_msb`; control chara
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import IPv6Address
 
 from cryptography import x509
@@ -25,6 +25,9 @@ MALFORMED = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
 
 _ATTRIBUTES = {
     NameOID.COUNTRY_NAME: "C",
@@ -127,6 +130,16 @@ def subject_text(certificate: x509.Certificate) -> str:
         return UNREADABLE
 
 
+def validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    """The first and the last moment of a certificate, as every time zone can show them.
+
+    RFC 5280 (4.1.2.5) ends in the year 9999 what has no end: in Tokyo that would be a date that
+    no calendar has.
+    """
+    not_before, not_after = _validity(certificate)
+    return _within(not_before), _within(not_after)
+
+
 def issuer_text(certificate: x509.Certificate) -> str:
     """The issuer in one line."""
     try:
@@ -213,8 +226,9 @@ def _lines(certificate: x509.Certificate) -> Iterator[str]:
     yield f"        Signature Algorithm: {signature_text(certificate)}"
     yield f"        Issuer: {issuer_text(certificate)}"
     yield "        Validity"
-    yield f"            Not Before: {_date(certificate.not_valid_before_utc)}"
-    yield f"            Not After : {_date(certificate.not_valid_after_utc)}"
+    not_before, not_after = _validity(certificate)
+    yield f"            Not Before: {_date(not_before)}"
+    yield f"            Not After : {_date(not_after)}"
     yield f"        Subject: {subject_text(certificate)}"
     yield "        Subject Public Key Info:"
     try:
@@ -304,6 +318,22 @@ def _uses(usage: x509.KeyUsage, name: str) -> bool:
     if name in ("encipher_only", "decipher_only") and not usage.key_agreement:
         return False  # cryptography raises here: the bits mean nothing without key agreement
     return bool(getattr(usage, name))
+
+
+def _validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    """Both moments as they are; the year 0, which Python does not know, as the year 1."""
+    try:
+        not_before = certificate.not_valid_before_utc
+    except ValueError:
+        not_before = EARLIEST
+    try:
+        return not_before, certificate.not_valid_after_utc
+    except ValueError:
+        return not_before, EARLIEST
+
+
+def _within(moment: datetime) -> datetime:
+    return min(max(moment, EARLIEST), LATEST)
 
 
 def _date(moment: datetime) -> str:

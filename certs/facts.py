@@ -21,6 +21,7 @@ from certs.certificate_text import (
     serial_text,
     signature_text,
     subject_text,
+    validity,
     visible,
 )
 
@@ -106,6 +107,7 @@ def chain_facts(chain: Sequence[x509.Certificate]) -> CertificateFacts:
     names, emails = _alternative_names(extensions)
     common_name = _common_name(leaf)
     key = leaf.public_key()
+    not_before, not_after = validity(leaf)
     return CertificateFacts(
         common_name=common_name,
         names=names or ((common_name,) if common_name else ()),
@@ -114,8 +116,8 @@ def chain_facts(chain: Sequence[x509.Certificate]) -> CertificateFacts:
         issuer=issuer_text(leaf),
         serial=serial_text(leaf.serial_number),
         version=leaf.version.value + 1,
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
+        not_before=not_before,
+        not_after=not_after,
         key_label=key_label(key),
         key_size=getattr(key, "key_size", 0),
         signature_algorithm=signature_text(leaf),

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from certs.certificate_text import MALFORMED, certificate_text
+from certs.certificate_text import MALFORMED, certificate_text, validity
 from certs.facts import CertificateFacts, chain_facts, spki
 from certs.private_key import MOST_RSA_BITS, consistent, is_served_kind, too_long
 
@@ -173,14 +173,15 @@ def check(key_pem: bytes | None, certificate_pem: bytes | None) -> PairState:
     matching = None
     if public_key is not None and chain:
         matching = spki(public_key) == spki(chain[0].public_key())
+    not_before, not_after = validity(chain[0]) if chain else (None, None)
     return PairState(
         code=_pair_code(key_code, certificate_code, matching),
         key=key_code,
         certificate=certificate_code,
         matches=matching,
         sha256=chain[0].fingerprint(hashes.SHA256()).hex() if chain else "",
-        not_before=chain[0].not_valid_before_utc if chain else None,
-        not_after=chain[0].not_valid_after_utc if chain else None,
+        not_before=not_before,
+        not_after=not_after,
         chain_length=len(chain),
     )
 

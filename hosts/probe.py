@@ -19,7 +19,7 @@ from typing import Any
 
 from cryptography import x509
 
-from certs.certificate_text import MALFORMED
+from certs.certificate_text import MALFORMED, validity
 from hosts.messages import Message, system_reason
 from hosts.probe_dialogue import Channel, Failure, broken_at_once, talk
 from hosts.wire import accepting_any
@@ -217,7 +217,7 @@ def _described(der: bytes) -> Mapping[str, Any]:
         return {
             "subject": leaf.subject.rfc4514_string()[:LONGEST_SUBJECT],
             "names": _names(leaf)[:NAMES_KEPT],
-            "not_after": leaf.not_valid_after_utc.isoformat(),
+            "not_after": validity(leaf)[1].isoformat(),
         }
     except MALFORMED:
         return {}
