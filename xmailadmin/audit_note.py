@@ -12,6 +12,7 @@ import fcntl
 import functools
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -76,17 +77,20 @@ def _is_there(end: End) -> bool:
 
 def _write(end: End) -> None:
     path = home.directory() / NOTE_FILE
-    scratch = path.with_name(f".{NOTE_FILE}.{os.getpid()}.{end.number}")
-    scratch.touch(mode=0o600)
-    scratch.write_text(f"{end.number} {end.sha256 or '-'}\n", encoding="ascii")
-    scratch.replace(path)
+    scratch = path.with_name(f".{NOTE_FILE}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(home.new_file(scratch, replacing=path), "w", encoding="ascii") as file:
+            file.write(f"{end.number} {end.sha256 or '-'}\n")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 @contextmanager
 def _in_hand() -> Iterator[bool]:
     """Keeps other processes and threads from the note; yields False if one of them is frozen."""
     path = home.directory() / f"{NOTE_FILE}.lock"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = home.lock_file(path)
     try:
         yield _taken(descriptor)
     finally:

@@ -21,6 +21,8 @@ __all__ = [
     "directory",
     "from_environment",
     "location",
+    "lock_file",
+    "new_file",
     "reason",
     "replace_secret",
     "secret",
@@ -168,7 +170,7 @@ def take_back() -> None:
 def alone(name: str) -> Iterator[bool]:
     """Yields True if no other process is in a block of this name, and keeps others out of it."""
     path = directory() / f"{name}.lock"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = lock_file(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -185,6 +187,30 @@ def alone(name: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def new_file(path: Path, *, replacing: Path | None = None) -> int:
+    """Returns the descriptor of a new file that only its owner can read, whatever the umask.
+
+    Root's command makes it for the portal: it belongs to the owner of the file that it will
+    replace, or else of its directory. Raises FileExistsError if there is anything by that name.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    model = path.parent.stat()
+    with suppress(FileNotFoundError):
+        model = replacing.lstat() if replacing else model
+    with suppress(OSError):  # only root may, and not everywhere
+        os.fchown(descriptor, model.st_uid, model.st_gid)
+    return descriptor
+
+
+def lock_file(path: Path) -> int:
+    """Returns the descriptor of a file that is there to be locked, made when it is missing."""
+    while True:
+        with suppress(FileExistsError):
+            return new_file(path)
+        with suppress(FileNotFoundError):  # whoever had it has just taken it away
+            return os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+
+
 @contextmanager
 def _written(path: Path, value: str) -> Iterator[Path]:
     """Yields a private file beside `path` that holds `value`.
@@ -194,7 +220,7 @@ def _written(path: Path, value: str) -> Iterator[Path]:
     """
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = new_file(scratch, replacing=path)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(value + "\n")
             file.flush()

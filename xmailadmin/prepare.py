@@ -5,10 +5,12 @@ Safe to run at every start and by several processes: what is there is left as it
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -56,6 +58,10 @@ def prepare() -> None:
 
 def migrate() -> None:
     """Brings the tables of the database up to date. Raises home.HomeError if it cannot be used."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.vendor == "sqlite" and not database.is_in_memory_db():  # type: ignore[attr-defined]
+        with suppress(OSError):  # it is there; or it cannot be made, which SQLite says itself
+            os.close(home.new_file(Path(database.settings_dict["NAME"])))
     try:
         if behind():
             with _alone():
