@@ -40,9 +40,7 @@ def diagnose_hosts(host_ids: list[int]) -> None:
 @shared_task
 def diagnose_all() -> None:
     """Rings for a diagnosis of every host that is not disabled."""
-    ids = list(Host.objects.filter(disabled=False).values_list("pk", flat=True))
-    for start in range(0, len(ids), turns.CHUNK):
-        celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + turns.CHUNK])
+    turns.ring_for_looks(list(Host.objects.filter(disabled=False).values_list("pk", flat=True)))
 
 
 @signals.worker_ready.connect

@@ -18,7 +18,7 @@ from hosts.messages import Message
 from hosts.models import Deployment, Installation
 from xmailadmin import celery
 
-__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "settle", "sweep"]
+__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "ring_for_looks", "settle", "sweep"]
 
 CHUNK = 50  # hosts a message
 SWEEP_CHUNKS = 20  # messages a sweep
@@ -129,10 +129,10 @@ def sweep() -> None:
         Installation.objects.filter(pk__in=ids).update(rung_at=lease_now())
     for deployment in Deployment.objects.filter(pk__in=by_deployment):
         ring(by_deployment[deployment.pk], deployment)
-    _ring_for_looks()
+    _ring_for_looks_due()
 
 
-def _ring_for_looks() -> None:
+def _ring_for_looks_due() -> None:
     """Rings for a look at the hosts where an installation has ended.
 
     Not as long as other hosts of the deployment may begin: looking costs as much as installing.
@@ -147,9 +147,13 @@ def _ring_for_looks() -> None:
         locked = due.filter(deployment__in=ended).select_for_update(skip_locked=True)
         rows = dict(locked.values_list("pk", "host_id")[: CHUNK * SWEEP_CHUNKS])
         Installation.objects.filter(pk__in=rows).update(look_due=False)
-    hosts = sorted({host_id for host_id in rows.values() if host_id is not None})
+    left = ring_for_looks(sorted({host_id for host_id in rows.values() if host_id is not None}))
+    Installation.objects.filter(pk__in=rows, host__in=left).update(look_due=True)
+
+
+def ring_for_looks(hosts: Sequence[int]) -> Sequence[int]:
+    """Sends one message per chunk of hosts to look at; returns those of whom none was told."""
     for start in range(0, len(hosts), CHUNK):
-        if not celery.ring("hosts.tasks.diagnose_hosts", hosts[start : start + CHUNK]):
-            left = Installation.objects.filter(pk__in=rows, host__in=hosts[start:])
-            left.update(look_due=True)
-            return
+        if not celery.ring("hosts.tasks.diagnose_hosts", list(hosts[start : start + CHUNK])):
+            return hosts[start:]
+    return []

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from hosts import importing, turns
 from hosts.host_form import EXACT, SecretArea
-from xmailadmin import celery
 
 SHOWN = 200  # rows
 
@@ -71,9 +70,7 @@ def host_import(request: HttpRequest) -> HttpResponse:
         except IntegrityError:  # somebody registered one of them in this very moment
             sheet = importing.check(confirmed)
         else:
-            ids = [host.pk for host in hosts]
-            for start in range(0, len(ids), turns.CHUNK):
-                celery.ring("hosts.tasks.diagnose_hosts", ids[start : start + turns.CHUNK])
+            turns.ring_for_looks([host.pk for host in hosts])
             told = ngettext(
                 "%(count)s host is registered.", "%(count)s hosts are registered.", len(hosts)
             )
