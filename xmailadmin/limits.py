@@ -22,7 +22,7 @@ from datetime import timedelta
 from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.core import signing
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -42,6 +42,7 @@ __all__ = [
     "record_few",
     "record_once",
     "remember_device",
+    "too_many",
 ]
 
 FAILURES = 5  # of one account from one address, or in one known browser, within WINDOW
@@ -59,6 +60,7 @@ PLACE = "xmailadmin.try"  # in the cache, followed by how long it is kept
 COOKIE = "device"
 COOKIE_AGE_S = 365 * 24 * 3600
 SALT = "xmailadmin.device"
+COUNTED_S = 60  # of what anybody may ask for
 ACTIONS = ("signin.failed", "second_factor.failed")
 
 
@@ -110,6 +112,22 @@ def record_few(request: HttpRequest, action: str) -> None:
     )
     if lately.count() < REFUSALS_A_MINUTE:
         audit.record(request, action, method=request.method or "", path=request.path[:200])
+
+
+def too_many(request: HttpRequest, what: str, most: int) -> bool:
+    """Counts this request; True once its address has sent more within the minute than it may.
+
+    Each web process counts in its memory, so that strangers never write to the database for it.
+    """
+    network = network_of(audit.address_of(request))
+    counts = caches["addresses"]
+    key = f"{what}:{network}:{int(time.time() // COUNTED_S)}"
+    if counts.add(key, 1, timeout=2 * COUNTED_S):
+        return False
+    try:
+        return int(counts.incr(key)) > most
+    except ValueError:  # dropped meanwhile
+        return False
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, user: User) -> None:

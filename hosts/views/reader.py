@@ -7,7 +7,6 @@ the services and the certificate. A link that was withdrawn looks like one that 
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -19,7 +18,6 @@ from csp.constants import NONE, SELF
 from csp.decorators import csp
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -34,7 +32,7 @@ from hosts import apple_profile, autoconfig
 from hosts.mail_settings import MailSettings, mail_settings
 from hosts.models import ReaderPage
 from hosts.reader_advice import advice
-from xmailadmin import audit, limits
+from xmailadmin import limits
 
 __all__ = [
     "reader_autoconfig",
@@ -49,7 +47,6 @@ __all__ = [
 Shows = Callable[[HttpRequest, ReaderPage], HttpResponse | None]
 Answers = Callable[[HttpRequest, str], HttpResponse]
 
-WINDOW_S = 60
 NAMES_SHOWN = 8  # of a certificate's names; all of them are in the file
 POLICY = {
     "default-src": [NONE],
@@ -90,9 +87,9 @@ def _public(view: Shows) -> Answers:
 def _answer(view: Shows, request: HttpRequest, token: str) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET", "HEAD"])
-    if _too_many(request):
+    if limits.too_many(request, "reader", settings.READER_REQUESTS_A_MINUTE):
         response = render(request, "hosts/reader/too_many.html", _frame(), status=429)
-        response.headers["Retry-After"] = str(WINDOW_S)
+        response.headers["Retry-After"] = str(limits.COUNTED_S)
         return response
     page = ReaderPage.objects.by_token(token)
     shown = view(request, page) if page is not None else None
@@ -105,20 +102,6 @@ def _choose_language(request: HttpRequest) -> None:
     if wanted in dict(settings.LANGUAGES):
         translation.activate(wanted)
         request.LANGUAGE_CODE = translation.get_language()
-
-
-def _too_many(request: HttpRequest) -> bool:
-    """Counts this request; True once its address has sent more within the minute than it may."""
-    network = limits.network_of(audit.address_of(request))
-    counts = caches["addresses"]
-    key = f"reader:{network}:{int(time.time() // WINDOW_S)}"
-    if counts.add(key, 1, timeout=2 * WINDOW_S):
-        return False
-    most: int = settings.READER_REQUESTS_A_MINUTE
-    try:
-        return int(counts.incr(key)) > most
-    except ValueError:  # dropped meanwhile
-        return False
 
 
 def _frame() -> dict[str, Any]:
