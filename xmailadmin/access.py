@@ -197,6 +197,8 @@ ACCESS: dict[str, Rule] = {
     "continue_to": _OWN,
     # Single sign-on.
     "socialaccount_connections": _OWN,
+    "socialaccount_connect": _OWN,
+    "socialaccount_confirm": _OWN,
     "socialaccount_login_cancelled": _PUBLIC,
     "socialaccount_login_error": _PUBLIC,
     "socialaccount_signup": _PUBLIC,
@@ -317,13 +319,14 @@ def _may_fill_in(request: HttpRequest) -> bool:
 def _is_known(request: HttpRequest) -> bool:
     """True if the person has just signed in or confirmed who it is.
 
-    An account with nothing to confirm by, which signs in by single sign-on only, passes.
+    An account with nothing to confirm by, which signs in by single sign-on only, passes. Where
+    there is a password, single sign-on does not do: the provider may answer without asking anybody.
     """
     if has_second_factor(request):
         return _has_shown(request, ("mfa",), FRESH_S)
     if not get_adapter().get_reauthentication_methods(request.user):
         return True
-    return _has_shown(request, ("password", "socialaccount"), FRESH_S)
+    return _has_shown(request, ("password",), FRESH_S)
 
 
 def _has_shown(request: HttpRequest, methods: tuple[str, ...], within_s: float) -> bool:

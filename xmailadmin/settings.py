@@ -181,8 +181,8 @@ CACHES = {
         "LOCATION": "xmailadmin_cache",
         "OPTIONS": {"MAX_ENTRIES": 10_000},
     },
-    # Counts of what anybody may ask for: in memory, so that strangers never write to the database.
-    # Each web process counts for itself.
+    # Counts of what anybody may ask for, and what the provider of single sign-on says of itself: in
+    # memory, so that strangers never write to the database. Each web process has its own.
     "addresses": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "addresses",

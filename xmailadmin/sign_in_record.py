@@ -33,7 +33,6 @@ def connect() -> None:
         (mfa.authenticator_added, _factor_added),
         (mfa.authenticator_removed, _factor_removed),
         (mfa.authenticator_reset, _factor_reset),
-        (social.social_account_added, _login_connected),
         (social.social_account_removed, _login_disconnected),
     ):
         signal.connect(receiver, dispatch_uid=f"{ID}{receiver.__name__}")
@@ -85,10 +84,6 @@ def _factor_reset(
     request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
 ) -> None:
     audit.record(request, "second_factor.reset", user, kind=authenticator.type)
-
-
-def _login_connected(request: HttpRequest, sociallogin: Any, **_kwargs: Any) -> None:
-    audit.record(request, "single_sign_on.connected", sociallogin.user)
 
 
 def _login_disconnected(request: HttpRequest, socialaccount: Any, **_kwargs: Any) -> None:

@@ -4,18 +4,16 @@ allauth's own list has pages for self-made accounts and e-mail, which this porta
 """
 
 from allauth.account import views as account
-from allauth.account.decorators import reauthentication_required
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from allauth.socialaccount import views as social
-from allauth.socialaccount.providers.openid_connect import views as openid_connect
+from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 
 from xmailadmin.views import account as own
-
-confirmed = reauthentication_required(app="allauth.socialaccount")
+from xmailadmin.views import single_sign_on
 
 urlpatterns = [
     path("", own.account, name="account"),
@@ -63,12 +61,14 @@ urlpatterns = [
         name="mfa_download_recovery_codes",
     ),
     # Single sign-on; without a provider in the environment these find nothing.
-    path("sso/", confirmed(social.connections), name="socialaccount_connections"),
+    path("sso/", single_sign_on.confirmed(social.connections), name="socialaccount_connections"),
     path("sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
-    path("sso/error/", social.login_error, name="socialaccount_login_error"),
+    path("sso/error/", login_not_required(social.login_error), name="socialaccount_login_error"),
+    path("sso/connect/", single_sign_on.connect, name="socialaccount_connect"),
+    path("sso/confirm/", single_sign_on.confirm, name="socialaccount_confirm"),
     path("sso/signup/", social.signup, name="socialaccount_signup"),
-    path("sso/<slug:provider_id>/", openid_connect.login, name="openid_connect_login"),
+    path("sso/<slug:provider_id>/", single_sign_on.start, name="openid_connect_login"),
     path(
-        "sso/<slug:provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"
+        "sso/<slug:provider_id>/callback/", single_sign_on.callback, name="openid_connect_callback"
     ),
 ]

@@ -30,6 +30,12 @@ class Provider:
     asked: list[str] = field(default_factory=list)
     #: "" or how it misbehaves: refuse, no_token, broken.
     fault: str = ""
+    #: What is answered instead to a path, as it is.
+    raw: dict[str, bytes] = field(default_factory=dict)
+    #: What the user info says instead of what the ID token says.
+    userinfo: Any = None
+    #: Claims of the ID token that are otherwise.
+    id_token: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -67,7 +73,8 @@ class Provider:
         if challenge != asked.get("code_challenge") or client != (CLIENT_ID, CLIENT_SECRET):
             return None
         now = int(time.time())
-        payload = {**self.person, "iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 300}
+        standard = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 300}
+        payload = {**self.person, **standard, **self.id_token}
         id_token = jwt.encode(payload, self.key, algorithm="RS256", headers={"kid": KEY_ID})
         return {"access_token": "an-access-token", "token_type": "Bearer", "id_token": id_token}
 
@@ -86,7 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         self.p.asked.append(url.path)
-        if url.path == "/.well-known/openid-configuration":
+        if url.path in self.p.raw:
+            self._send(self.p.raw[url.path])
+        elif url.path == "/.well-known/openid-configuration":
             self._json(
                 {
                     "issuer": self.p.url,
@@ -105,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif url.path == "/userinfo" and self.headers["Authorization"] == "Bearer an-access-token":
-            self._json(self.p.person)
+            self._json(self.p.person if self.p.userinfo is None else self.p.userinfo)
         elif url.path == "/jwks":
             jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.p.key.public_key()))
             self._json({"keys": [{**jwk, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]})
@@ -116,6 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.p.asked.append(self.path)
         form = {name: values[0] for name, values in parse_qs(body).items()}
+        if self.path in self.p.raw:
+            self._send(self.p.raw[self.path])
+            return
         tokens = self.p.token(form) if self.path == "/token" else None
         if self.p.fault == "broken":
             self._json({"error": "server_error"}, 500)
@@ -123,7 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(tokens or {"error": "invalid_grant"}, 200 if tokens else 400)
 
     def _json(self, answer: dict[str, Any], status: int = 200) -> None:
-        data = json.dumps(answer).encode()
+        self._send(json.dumps(answer).encode(), status)
+
+    def _send(self, data: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
