@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from kombu import pools
 from kombu.exceptions import OperationalError
-from kombu.transport.redis import QoS
 
+from xmailadmin.broker import harden
 from xmailadmin.descriptors import raise_limit
 from xmailadmin.home import HomeError
 
@@ -31,13 +31,18 @@ if Path(sys.argv[0]).name == "celery":  # a worker or the ticker, which would en
     except HomeError as error:
         sys.exit(f"xmailadmin: {error}")
 
-app = Celery("xmailadmin")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["certs", "hosts", "xmailadmin"])
 
-# Messages that no worker has begun need not be put back when the connection breaks: kombu does that
-# over the very connection that is broken, and the worker ends for it. The sweep rings again.
-QoS.restore_at_shutdown = False
+def _own_settings() -> dict[str, Any]:
+    """Celery's settings alone: it shows what it knows, and masks only some of it."""
+    prefix = "CELERY_"
+    names = [name for name in dir(settings) if name.startswith(prefix)]
+    return {name.removeprefix(prefix).lower(): getattr(settings, name) for name in names}
+
+
+app = Celery("xmailadmin")
+app.add_defaults(_own_settings)
+harden()
+app.autodiscover_tasks(["certs", "hosts", "xmailadmin"])
 
 # A page that rings waits so long at most for a broker that is away or frozen, and then leaves it
 # alone for a moment, so that a broker that hangs does not make every page wait.

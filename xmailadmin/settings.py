@@ -231,6 +231,8 @@ CELERY_TASK_ROUTES = {
     "hosts.tasks.diagnose_*": {"queue": "diagnosis"},
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Whoever gets into the broker shall be able to ask nothing, and to stop nothing.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"

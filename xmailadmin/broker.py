@@ -1,0 +1,45 @@
+"""What is changed of the library that talks to Redis, so that no message there ends a worker."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kombu.transport import redis, virtual
+
+__all__ = ["harden"]
+
+logger = logging.getLogger(__name__)
+_library: Any = redis
+_brpop_read = _library.Channel._brpop_read
+LEFT_OUT = "A message in the broker cannot be read, and is left out"
+
+
+def harden() -> None:
+    """Has every connection to Redis go on where the library would end its worker."""
+    # Messages that no worker has begun need not be put back when the connection breaks: it would be
+    # done over the very connection that is broken. The sweep rings again.
+    _library.QoS.restore_at_shutdown = False
+    _library.Channel._brpop_read = _read
+    _library.Transport._deliver = _deliver
+
+
+def _read(self: Any, **options: Any) -> Any:
+    try:
+        return _brpop_read(self, **options)
+    except (ValueError, RecursionError):  # it is no JSON
+        logger.exception(LEFT_OUT)
+        return True  # there was something
+
+
+def _deliver(self: Any, message: Any, queue: str) -> None:
+    held = {channel: set(channel.qos._delivered) for channel in self.channels if channel}
+    try:
+        virtual.Transport._deliver(self, message, queue)
+    except self.connection_errors:
+        raise
+    except Exception:  # what it lacks, or has in it, shows anywhere in the library
+        logger.exception(LEFT_OUT)
+        for channel, tags in held.items():
+            for tag in set(channel.qos._delivered) - tags:
+                channel.basic_reject(tag)  # or a worker that may hold four takes no more
