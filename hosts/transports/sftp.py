@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import ClassVar, TypeVar, cast
+from typing import ClassVar, cast
 
 import asyncssh
 from asyncssh import SFTPAttrs, SFTPName
@@ -36,17 +36,15 @@ from hosts.transports.base import (
     stage_name,
     too_many,
 )
+from hosts.transports.sftp_steps import MISSING, step, unless_missing
 
 PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
 READ_LIMIT = 4 * 1024 * 1024
 BLOCK = 16 * 1024
-STEP_TIMEOUT_S = 10.0
 LONGEST_NAME = 255  # letters; no file system has longer ones
 #: What runs leave in sslconf, `.old` ones only where the server has no posix-rename.
 LEFTOVERS = (".server.*.new", ".server.*.old")
 
-T = TypeVar("T")
-_MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 _READ_ONLY_FLAG = 1
 
 
@@ -73,7 +71,7 @@ class SFTPTransport(Transport):
         self._connections = await ssh.connect(self.target, self.locate)
         self.identity = ssh.identity_of(self._connections[-1])
         try:
-            async with _step("sftp"):
+            async with step("sftp"):
                 self._client = await self._connections[-1].start_sftp_client()
         except TransportError:
             raise TransportError(Message("sftp.no_sftp"), permanent=True) from None
@@ -105,14 +103,14 @@ class SFTPTransport(Transport):
                         if len(data) > READ_LIMIT:
                             message = Message("transport.too_large", {"path": path})
                             raise TransportError(message, permanent=True)
-            except _MISSING:
+            except MISSING:
                 await self._directory()
                 return None
         return bytes(data)
 
     async def info(self, path: str) -> FileInfo | None:
         async with self._on(path):
-            found = await _unless_missing(self._own(path))
+            found = await unless_missing(self._own(path))
             if found is None:
                 await self._directory()
                 return None
@@ -121,7 +119,7 @@ class SFTPTransport(Transport):
     async def list(self, path: str, pattern: str) -> Listing:
         directory = self._root + "/" if path in {"", "."} else self._at(path)
         async with self._on(path):
-            found = await _unless_missing(self._names(directory, (pattern,)))
+            found = await unless_missing(self._names(directory, (pattern,)))
             if found is None:
                 await self._directory()
                 return []
@@ -153,7 +151,7 @@ class SFTPTransport(Transport):
         if not self.sets_mode:
             return await super().set_private(path)
         async with self._on(path):
-            with suppress(*_MISSING):
+            with suppress(*MISSING):
                 async with self._open(self._at(path), asyncssh.FXF_READ) as file:
                     await self._check(file, path)
                     await file.setstat(SFTPAttrs(permissions=PRIVATE))
@@ -172,7 +170,7 @@ class SFTPTransport(Transport):
         Asked for only where a file is missing: any file that is there shows that MailRoot is.
         """
         if self._mailroot is None:
-            found = await _unless_missing(self._sftp.stat(self._root or "/"))
+            found = await unless_missing(self._sftp.stat(self._root or "/"))
             if found is None or not stat.S_ISDIR(found.permissions or 0):
                 message = Message("transport.mailroot_missing", {"mailroot": self.target.mailroot})
                 raise TransportError(message, permanent=True)
@@ -234,7 +232,7 @@ class SFTPTransport(Transport):
         """Have a directory to stage in, without the files that other runs left there."""
         async with self._on(SSLCONF):
             found, names = await asyncio.gather(
-                _unless_missing(self._sftp.lstat(self._at(SSLCONF))),
+                unless_missing(self._sftp.lstat(self._at(SSLCONF))),
                 self._names(self._at(SSLCONF), LEFTOVERS),
                 return_exceptions=True,
             )
@@ -261,7 +259,7 @@ class SFTPTransport(Transport):
         mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
         async with self._on(file.path), self._open(path, flags, mode) as stream:
             made, replaced = await together(
-                stream.stat(), _unless_missing(self._sftp.lstat(self._at(file.path)))
+                stream.stat(), unless_missing(self._sftp.lstat(self._at(file.path)))
             )
             if replaced is not None and stat.S_ISDIR(replaced.permissions or 0):
                 message = Message("transport.not_a_file", {"path": file.path})
@@ -323,7 +321,7 @@ class SFTPTransport(Transport):
                 await self._sftp.posix_rename(self._at(staging), self._at(path))
             except asyncssh.SFTPOpUnsupported:
                 raise _NoPosixRename from None
-            except _MISSING:
+            except MISSING:
                 message = Message("transport.superseded", {"path": path})
                 raise TransportError(message, permanent=True) from None
 
@@ -336,7 +334,7 @@ class SFTPTransport(Transport):
         for staging, file in staged:
             old = stage_name(file.path, token).removesuffix("new") + "old"
             async with self._on(file.path):
-                with suppress(*_MISSING):
+                with suppress(*MISSING):
                     await self._sftp.rename(self._at(file.path), self._at(old))
                     kept.append(old)
                 try:
@@ -350,7 +348,7 @@ class SFTPTransport(Transport):
 
     async def _unlink(self, path: str) -> None:
         async with self._on(path):
-            await _unless_missing(self._sftp.remove(self._at(path)))
+            await unless_missing(self._sftp.remove(self._at(path)))
 
     @asynccontextmanager
     async def _undone_on_error(self, staged: Sequence[tuple[str, File]]) -> AsyncIterator[None]:
@@ -365,7 +363,7 @@ class SFTPTransport(Transport):
     async def _on(self, path: str) -> AsyncIterator[None]:
         """A step that concerns one file; a vague refusal is explained by a look at the disk."""
         try:
-            async with _step(path):
+            async with step(path):
                 yield
         except TransportError as error:
             if error.message.code == "sftp.silent":
@@ -377,7 +375,7 @@ class SFTPTransport(Transport):
     async def _cause(self, error: TransportError, path: str) -> TransportError:
         params: dict[str, Param] = {"path": path}
         with suppress(TransportError):
-            async with _step(path):
+            async with step(path):
                 disk = await self._client_statvfs()
                 if disk.bavail == 0 or disk.favail == 0 < disk.files:
                     return TransportError(Message("transport.disk_full", params), permanent=True)
@@ -387,38 +385,3 @@ class SFTPTransport(Transport):
 
     async def _client_statvfs(self) -> asyncssh.SFTPVFSAttrs:
         return await self._sftp.statvfs(self._root or "/")
-
-
-async def _unless_missing(step: Awaitable[T]) -> T | None:
-    try:
-        return await step
-    except _MISSING:
-        return None
-
-
-_CAUSES: tuple[tuple[type[Exception], str], ...] = (
-    (asyncssh.SFTPPermissionDenied, "transport.denied"),
-    (asyncssh.SFTPNoSpaceOnFilesystem, "transport.disk_full"),
-    (asyncssh.SFTPQuotaExceeded, "transport.quota"),
-    (asyncssh.SFTPWriteProtect, "transport.read_only"),
-)
-
-
-@asynccontextmanager
-async def _step(path: str) -> AsyncIterator[None]:
-    """One step in its time; errors of SFTP and SSH as errors of a transport."""
-    try:
-        async with asyncio.timeout(STEP_TIMEOUT_S):
-            yield
-    except asyncssh.SFTPError as error:
-        if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection):
-            raise TransportError(Message("sftp.lost")) from None
-        for kind, code in _CAUSES:
-            if isinstance(error, kind):
-                raise TransportError(Message(code, {"path": path}), permanent=True) from None
-        params: dict[str, Param] = {"path": path, "reason": str(error.reason)[:120]}
-        raise TransportError(Message("sftp.failure", params)) from None
-    except TimeoutError:
-        raise TransportError(Message("sftp.silent", {"seconds": round(STEP_TIMEOUT_S)})) from None
-    except (asyncssh.Error, OSError):
-        raise TransportError(Message("sftp.lost")) from None
