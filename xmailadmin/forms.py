@@ -17,6 +17,7 @@ from xmailadmin.models import User
 from xmailadmin.roles import ROLES
 
 __all__ = [
+    "NAME_TAKEN",
     "ChangePasswordForm",
     "FirstPasswordForm",
     "InviteForm",
@@ -25,6 +26,9 @@ __all__ = [
     "ReauthenticateForm",
     "RolesForm",
 ]
+
+
+NAME_TAKEN = _("There is already an account with this name.")
 
 
 class RolesForm(forms.Form):
@@ -70,7 +74,7 @@ class InviteForm(RolesForm):
     def clean_username(self) -> str:
         name: str = self.cleaned_data["username"]
         if User.objects.filter(username__iexact=name).exists():
-            raise ValidationError(_("There is already an account with this name."))
+            raise ValidationError(NAME_TAKEN)
         return name
 
     def clean_email(self) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "invite",
     "link_for",
     "make_link",
+    "one_at_a_time",
     "remove_second_factor",
     "send_link",
 ]
@@ -46,6 +47,16 @@ def _keeping_an_administrator() -> Iterator[None]:
         yield
         if not roles.administrators().exists():
             raise LastAdministrator
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Makes whoever else invites wait, so that nobody takes a name or an e-mail address between
+    the look at who has it and the new account. (Older portals may hold an address twice, so the
+    database cannot see to it.)"""
+    with transaction.atomic():
+        roles.lock_administrators()
+        yield
 
 
 def invite(by: HttpRequest, username: str, email: str, role_names: Iterable[str]) -> str:

@@ -135,7 +135,7 @@ def administrators() -> QuerySet[User]:
 
 
 def lock_administrators() -> None:
-    """Makes whoever else takes administrators away wait until this transaction ends.
+    """Makes whoever else takes administrators away, or invites, wait until this transaction ends.
 
     The role's row stands for all of them; SQLite has one writer at a time in any case.
     """

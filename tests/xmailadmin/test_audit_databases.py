@@ -1,4 +1,4 @@
-"""The audit on both databases, written by several processes at once."""
+"""What several do at once, on both databases: writing the audit, and inviting people."""
 
 from __future__ import annotations
 
@@ -51,6 +51,40 @@ print(len(list(audit.verify())), AuditEntry.objects.count())
 """
 
 
+INVITE = """
+from threading import Barrier, Thread
+from django.contrib.messages.storage.fallback import FallbackStorage
+from django.db import connection
+from django.test import RequestFactory
+from xmailadmin.models import User
+from xmailadmin.views import people
+
+together = Barrier(4)
+asked = {"same name": [("taro", "")] * 4,
+         "same address": [(f"jiro{n}", "j@example.jp" if n % 2 else "J@Example.jp")
+                          for n in range(4)]}
+
+def invite(name, email, told):
+    request = RequestFactory().post("/", {"username": name, "email": email, "roles": ["viewer"]})
+    request.user, request.session = User.objects.get(username="admin"), {}
+    request._messages = FallbackStorage(request)
+    together.wait()
+    try:
+        page = people.person_invite(request).content.decode()
+        told.append("link" if "/account/link/" in page else page.count("There is already an acc"))
+    except Exception as error:
+        told.append(repr(error))
+    connection.close()
+
+for kind, who in asked.items():
+    told = []
+    threads = [Thread(target=invite, args=(*each, told)) for each in who]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(kind, sorted(map(str, told)))
+"""
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def portal(request: pytest.FixtureRequest, tmp_path: Path) -> Portal:
     portal = Portal(tmp_path / "portal")
@@ -77,3 +111,11 @@ def test_the_chain_holds_and_the_database_guards_it(portal: Portal) -> None:
     out, err = shell(portal, TAMPER).communicate(timeout=120)
     entries = before["entries"] + PROCESSES * THREADS * ROWS
     assert out.splitlines() == [*["True"] * 4, f"0 {entries}"], err
+
+
+@pytest.mark.slow
+def test_of_several_invitations_at_once_one_is_made(portal: Portal) -> None:
+    portal.manage("prepare")
+    out, err = shell(portal, INVITE).communicate(timeout=120)
+    told = "['1', '1', '1', 'link']"
+    assert out.splitlines() == [f"same name {told}", f"same address {told}"], err

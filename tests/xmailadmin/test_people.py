@@ -17,6 +17,7 @@ from django.utils import timezone
 from tests import people
 from xmailadmin import people as team
 from xmailadmin import roles
+from xmailadmin.forms import InviteForm
 from xmailadmin.models import AccessLink, AuditEntry, User
 from xmailadmin.prepare import first_administrator
 
@@ -63,6 +64,15 @@ def sign_in(name: str, password: str) -> Client:
 
 
 # --- Inviting ---------------------------------------------------------------------------------
+
+
+def test_a_name_that_a_command_takes_meanwhile_is_told(
+    administrator: Client, boss: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InviteForm, "clean_username", lambda form: form.cleaned_data["username"])
+    page = administrator.post(reverse("person_invite"), {"username": "boss", "roles": ["viewer"]})
+    assert "There is already an account with this name." in page.content.decode()
+    assert User.objects.get() == boss
 
 
 def test_an_invited_person_chooses_a_password_and_comes_in(administrator: Client) -> None:

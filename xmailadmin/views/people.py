@@ -6,6 +6,7 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
+from django.db import IntegrityError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from xmailadmin import audit, people, sessions
 from xmailadmin.access import is_fresh
-from xmailadmin.forms import InviteForm, RolesForm
+from xmailadmin.forms import NAME_TAKEN, InviteForm, RolesForm
 from xmailadmin.models import AccessLink, User
 from xmailadmin.roles import ROLES
 
@@ -55,11 +56,23 @@ def _people() -> QuerySet[User]:
 def person_invite(request: HttpRequest) -> HttpResponse:
     """Makes an account and shows the one-time link to hand over."""
     form = InviteForm(request.POST or None, initial={"roles": ["viewer"]})
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        token = people.invite(request, data["username"], data["email"], data["roles"])
-        return _show_link(request, User.objects.get(username=data["username"]), token)
+    if request.method == "POST" and (token := _invite(request, form)):
+        person = User.objects.get(username=form.cleaned_data["username"])
+        return _show_link(request, person, token)
     return render(request, "people/person_invite.html", {"form": form, "roles": ROLES.values()})
+
+
+def _invite(request: HttpRequest, form: InviteForm) -> str:
+    """Returns the token of the new account's link, "" if the form says what is wrong."""
+    try:
+        with people.one_at_a_time():
+            if not form.is_valid():
+                return ""
+            data = form.cleaned_data
+            return people.invite(request, data["username"], data["email"], data["roles"])
+    except IntegrityError:  # a command has just made an account with this name
+        form.add_error("username", str(NAME_TAKEN))
+        return ""
 
 
 def _show_link(request: HttpRequest, person: User, token: str) -> HttpResponse:
