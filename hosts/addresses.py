@@ -30,6 +30,10 @@ _METADATA = (
     ipaddress.ip_network("192.0.0.192/32"),  # Oracle Cloud
     ipaddress.ip_network("fd00:ec2::/32"),  # Amazon EC2
     ipaddress.ip_network("fd20:ce::254/128"),  # Google Cloud
+    ipaddress.ip_network("fd00:c1::a9fe:a9fe/128"),  # Oracle Cloud
+    ipaddress.ip_network("fd00:42::42/128"),  # Scaleway
+    ipaddress.ip_network("fd00:a9fe:a9fe::1/128"),  # Akamai
+    ipaddress.ip_network("fd00:100::100:200/128"),  # Alibaba Cloud
 )
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 #: Prefixes whose last 32 bits are an IPv4 address: compatible, translated (RFC 2765) and NAT64.
@@ -161,9 +165,9 @@ async def resolve(
         return str(check_ip(parsed, allowed))
     try:
         answers = await asyncio.wait_for(lookup(parsed), timeout_s)
-    except (OSError, UnicodeError, TimeoutError):
-        answers = []
-    found = [ipaddress.ip_address(answer) for answer in answers]
+        found = [ipaddress.ip_address(answer) for answer in answers]
+    except (OSError, ValueError, TimeoutError):
+        found = []
     if not found:
         raise AddressError(Message("address.unknown", {"address": parsed}), permanent=False)
     refused: AddressError | None = None

@@ -105,13 +105,13 @@ async def connect(target: Target, locate: Locate) -> list[asyncssh.SSHClientConn
     connections: list[asyncssh.SSHClientConnection] = []
     try:
         async with _Errors(server), asyncio.timeout(LOGIN_TIMEOUT_S):
+            address = await _located(target, locate)
             tunnel = None
             if target.jump:
                 jump = parse_jump(target.jump)
                 jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
                 tunnel = await _log_in(jump, target.credential, keys, None)
                 connections.append(tunnel)
-            address = await _located(server.address, locate, behind_jump=tunnel is not None)
             server = _Server(address, server.port, server.user, server.fingerprint)
             connections.append(await _log_in(server, target.credential, keys, tunnel))
     except BaseException:
@@ -124,6 +124,7 @@ async def scan(target: Target, locate: Locate) -> str:
     """The SHA-256 of the host key that the server shows; logs in nowhere but on a jump host."""
     connections: list[asyncssh.SSHClientConnection] = []
     try:
+        address = await _located(target, locate)
         tunnel = None
         if target.jump:
             keys = await _client_keys(target.credential)
@@ -131,7 +132,6 @@ async def scan(target: Target, locate: Locate) -> str:
             jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
             tunnel = await _log_in(jump, target.credential, keys, None)
             connections.append(tunnel)
-        address = await _located(target.address, locate, behind_jump=tunnel is not None)
         server = _Server(address, target.port or PORT, target.user, "")
         async with _Errors(server):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -179,13 +179,17 @@ def parse_jump(text: str) -> _Server:
     )
 
 
-async def _located(address: str, locate: Locate, *, behind_jump: bool) -> str:
-    """The address to connect to; a name that only the jump host knows is left to it."""
+async def _located(target: Target, locate: Locate) -> str:
+    """The address to connect to; a name that only the jump host knows is left to it.
+
+    But for where only some networks are allowed: nobody here can tell whether it is in one.
+    """
     try:
-        return await locate(address)
+        return await locate(target.address)
     except TransportError as error:
-        if behind_jump and error.message.code == "address.unknown":
-            return address
+        left_to_jump = target.jump and not target.allowed_networks
+        if left_to_jump and error.message.code == "address.unknown":
+            return target.address
         raise
 
 

@@ -82,6 +82,10 @@ async def test_metadata_service_is_refused_however_it_is_written(address: str) -
         "fe80::1%eth0",
         "2001:db8::1%eth0",
         "fd00:ec2::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+        "fd00:a9fe:a9fe::1",
+        "fd00:100::100:200",
         "::ffff:224.0.0.1",
         "::ffff:0.0.0.0",
         "64:ff9b::0.0.0.0",
@@ -165,9 +169,12 @@ async def test_international_names_are_looked_up_as_a_labels() -> None:
     assert asked == ["xn--r8jz45g.xn--zckzah"]
 
 
-async def test_unknown_name_is_not_a_permanent_error() -> None:
+@pytest.mark.parametrize("answers", [None, [], ["garbage"], ["192.0.2.1", "10.0.0.1%x"]])
+async def test_unknown_name_is_not_a_permanent_error(answers: list[str] | None) -> None:
     async def lookup(name: str) -> Sequence[str]:
-        raise OSError
+        if answers is None:
+            raise OSError
+        return answers
 
     with pytest.raises(AddressError) as caught:
         await addresses.resolve("nobody.test", lookup=lookup)
