@@ -76,11 +76,13 @@ def own_pair(now: datetime) -> OwnPair:
     place = home.directory()
     key, certificate = place / KEY_FILE, place / CERTIFICATE_FILE
     state = pair.check(_content(key), _content(certificate))
-    ours = not certificate.exists() or not state.not_after or OURS in _subject(certificate)
+    # A key alone, or beside what cannot be read, may be one that somebody is about to bring.
+    ours = OURS in _subject(certificate) or not (key.exists() or certificate.exists())
     if ours and not _lasts(state, certificate, now):
         issued = issue(_spec(_names()), now)
-        home.replace_secret(key, issued.key_pem.decode().strip())
+        # The certificate first: should that be all, it says that what is there is ours.
         home.replace_secret(certificate, issued.certificate_pem.decode().strip())
+        home.replace_secret(key, issued.key_pem.decode().strip())
         state = pair.check(issued.key_pem, issued.certificate_pem)
     if not state.usable or state.not_after is None:
         raise home.HomeError(
@@ -148,7 +150,7 @@ def _content(path: Path) -> bytes | None:
 
 def _subject(certificate: Path) -> str:
     try:
-        return pair.facts(certificate.read_bytes()).subject
+        return pair.facts(_content(certificate) or b"").subject
     except ValueError:
         return ""
 

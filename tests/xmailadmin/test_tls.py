@@ -109,13 +109,29 @@ class TestOwnPair:
         settings.BIND = "[::]:443"
         assert "::" not in pair.facts(tls.own_pair(NOW).certificate.read_bytes()).names
 
-    @pytest.mark.parametrize("damaged", ["tls.key", "tls.cert"])
-    def test_a_damaged_one_is_made_anew(self, damaged: str) -> None:
+    @pytest.mark.parametrize("left", ["half a file", None])
+    def test_one_without_its_key_is_made_anew(self, left: str | None) -> None:
+        """As after a crash between the two files."""
         first = tls.own_pair(NOW)
-        (home.directory() / damaged).write_text("half a file")
+        first.key.unlink()
+        if left:
+            first.key.write_text(left)
         second = tls.own_pair(NOW)
         assert second.sha256 != first.sha256
         assert pair.check(second.key.read_bytes(), second.certificate.read_bytes()).usable
+
+    @pytest.mark.parametrize("certificate", ["half a file", None])
+    def test_a_key_that_somebody_brought_is_never_written_over(
+        self, certificate: str | None
+    ) -> None:
+        brought = issue(spec(key_size="ec-256"), NOW).key_pem
+        place = home.directory()
+        (place / "tls.key").write_bytes(brought)
+        if certificate:
+            (place / "tls.cert").write_text(certificate)
+        with pytest.raises(home.HomeError, match="delete both to have one made"):
+            tls.own_pair(NOW)
+        assert (place / "tls.key").read_bytes() == brought
 
     def test_one_that_somebody_brought_is_kept(self) -> None:
         brought = issue(spec(key_size="ec-256"), NOW)
