@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
-from django.db import models, transaction
+from django.db import InterfaceError, OperationalError, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -22,6 +23,7 @@ from xmailadmin.vault import VaultError
 
 __all__ = ["Diagnosis"]
 
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 100  # hosts
 LEVELS = ("ok", "info", "warning", "error")
@@ -29,11 +31,26 @@ LEVELS = ("ok", "info", "warning", "error")
 
 class DiagnosisManager(models.Manager["Diagnosis"]):
     def take(self, hosts: Iterable[Host]) -> list[Diagnosis]:
-        """Looks at the hosts, all at once, and returns and keeps what was found on each."""
+        """Looks at the hosts, all at once, and returns and keeps what was found on each.
+
+        What cannot be kept is raised when all the others are.
+        """
         rows = list(hosts.select_related("pair") if isinstance(hosts, models.QuerySet) else hosts)
         began = timezone.now()
         facts = asyncio.run(_look_at_all([_Look.at(host) for host in rows]))
-        return [self._keep(host, found, began) for host, found in zip(rows, facts, strict=True)]
+        kept: list[Diagnosis] = []
+        failure: Exception | None = None
+        for host, found in zip(rows, facts, strict=True):
+            try:
+                kept.append(self._keep(host, found, began))
+            except (OperationalError, InterfaceError):  # the database is away
+                raise
+            except Exception as error:
+                logger.warning("What was found on %s cannot be kept", host)
+                failure = error
+        if failure is not None:
+            raise failure
+        return kept
 
     def _keep(self, host: Host, facts: Facts, began: datetime) -> Diagnosis:
         found = findings(facts, timezone.now())

@@ -7,12 +7,16 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
+from django.db import DataError
 
+from hosts import diagnosis
+from hosts.diagnosis import Facts, Finding
 from hosts.messages import Message
 from hosts.models import Diagnosis
 from hosts.transports import TransportError, open_transport
@@ -124,6 +128,24 @@ def test_what_is_kept_of_a_look_can_be_printed(tmp_path: Path) -> None:
     kept = Diagnosis.objects.get().facts
     assert kept["endpoints"][0]["names"] == ["a?b.test", "c?d.test"]
     assert kept["server_tab"]["SmtpNoTLSAuths"] == "PLAIN??"
+
+
+@pytest.mark.django_db
+def test_what_cannot_be_kept_of_one_host_takes_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [local_host(tmp_path, name) for name in ("one", "two", "three")]
+    mailroot, judge = hosts[1].mailroot, diagnosis.findings
+
+    def findings(facts: Facts, now: datetime) -> list[Finding]:
+        if facts.mailroot == mailroot:
+            raise DataError("such a text cannot be stored")
+        return judge(facts, now)
+
+    monkeypatch.setattr("hosts.models.diagnosis.findings", findings)
+    with pytest.raises(DataError):
+        Diagnosis.objects.take(hosts)
+    assert set(Diagnosis.objects.values_list("host__name", flat=True)) == {"one", "three"}
 
 
 @pytest.mark.slow
