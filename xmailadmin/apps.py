@@ -6,7 +6,7 @@ class XmailadminConfig(AppConfig):
     name = "xmailadmin"
 
     def ready(self) -> None:
-        from xmailadmin import audit_guard, roles, sign_in_record
+        from xmailadmin import audit_guard, checks, roles, sign_in_record  # noqa: F401 - registers itself
 
         sign_in_record.connect()
         post_migrate.connect(roles.make_groups, sender=self)

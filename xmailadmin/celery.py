@@ -11,11 +11,13 @@ from typing import Any
 
 from celery import Celery, signals
 from django.conf import settings
+from django.core import checks
 from django.db import DatabaseError, InterfaceError, connections
 from kombu import pools
 from kombu.exceptions import OperationalError
 
 from xmailadmin.broker import harden
+from xmailadmin.checks import FILES
 from xmailadmin.descriptors import raise_limit
 from xmailadmin.home import HomeError
 
@@ -103,6 +105,12 @@ def _producer() -> Any:
 @signals.celeryd_init.connect
 def _allow_many_sockets(**_: Any) -> None:
     raise_limit()
+
+
+@signals.celeryd_init.connect
+def _check_files(**_: Any) -> None:
+    for found in checks.run_checks(tags=[FILES]):
+        logger.warning("%s %s", found.msg, found.hint)
 
 
 @signals.celeryd_init.connect

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.grown import BIN
+from tests.portal import CHECKOUT, Portal
 from xmailadmin import home
 
 
@@ -49,3 +52,44 @@ def test_a_directory_that_holds_something_keeps_its_mode(
     monkeypatch.setenv("XMAILADMIN_HOME", str(tmp_path))
     assert home.directory() == tmp_path
     assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "mode"),
+    [
+        ("check", "", 0o755),
+        ("prepare", "master.key", 0o640),
+        ("up", "tls.key", 0o622),
+        ("web", "", 0o750),
+        ("worker", "master.key", 0o644),
+    ],
+)
+def test_each_start_says_what_others_can_get_at(
+    new_portal: Portal, command: str, name: str, mode: int
+) -> None:
+    new_portal.home.mkdir()
+    (new_portal.home / "tls.key").touch(mode=0o600)
+    (new_portal.home / "master.key").write_text("A" * 43 + "=\n")
+    (new_portal.home / "master.key").chmod(0o600)
+    new_portal.home.chmod(0o700)
+    if command == "worker":
+        new_portal.manage("prepare")
+    new_portal.extra_environment = {"XMAILADMIN_BIND": "0.0.0.0:1"}  # nothing is served
+
+    def told() -> str:
+        if command != "worker":
+            return new_portal.manage(command, check=False).stderr
+        environment = {**new_portal.environment, "XMAILADMIN_MASTER_KEYS": "no key"}
+        line = [str(BIN / "celery"), "-A", "xmailadmin", "worker"]
+        ended = subprocess.run(
+            line, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60
+        )
+        return ended.stderr
+
+    assert "Others" not in told()
+    path = new_portal.home / name
+    path.chmod(mode)
+    said = told()
+    assert said.count("Others") == 1
+    assert f"/{path.name} (mode {mode:o})." in said  # a log leaves long words of a path out
+    assert f"chmod {'600' if name else '700'} /" in said

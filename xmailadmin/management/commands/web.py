@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from xmailadmin.checks import FILES
 from xmailadmin.management.commands.up import TLS_HELP
 from xmailadmin.prepare import behind
 from xmailadmin.tls import check_exposure, own_pair
@@ -17,7 +18,7 @@ from xmailadmin.tls import check_exposure, own_pair
 
 class Command(BaseCommand):
     help = "Serve the pages alone; workers and a ticker run as processes of their own."
-    requires_system_checks = ()
+    requires_system_checks = (FILES,)
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
