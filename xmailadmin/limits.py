@@ -23,6 +23,7 @@ from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.core import signing
 from django.core.cache import cache, caches
+from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -192,6 +193,8 @@ def _take(counts: list[_Count]) -> list[str]:
             return taken
         if any(TRYING not in of.values() for of in full) or time.monotonic() > give_up:
             return []
+        if not connection.in_atomic_block:
+            connection.close()  # or those who wait would keep all of them from everybody else
         time.sleep(0.1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,6 +82,21 @@ def test_many_right_tries_at_once_wait_for_each_other(monkeypatch: pytest.Monkey
     monkeypatch.setattr(limits, "WAIT_S", 10)
     monkeypatch.setattr("xmailadmin.limits.time.sleep", lambda _s: limits.passed(under_way.pop()))
     assert limits.begin(asking(), "hanako")
+
+
+def test_who_waits_keeps_no_connection_to_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = [limits.begin(asking(), "hanako") for _ in range(limits.FAILURES)]
+    happened: list[str] = []
+    outside = SimpleNamespace(in_atomic_block=False, close=lambda: happened.append("closed"))
+    monkeypatch.setattr(limits, "connection", outside)
+
+    def sleep(_seconds: float) -> None:
+        happened.append("slept")
+        limits.passed(under_way.pop())
+
+    monkeypatch.setattr("xmailadmin.limits.time.sleep", sleep)
+    assert limits.begin(asking(), "hanako")
+    assert happened == ["closed", "slept"]
 
 
 def test_nobody_waits_for_tries_that_were_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
