@@ -188,7 +188,9 @@ class SFTPTransport(Transport):
         at = self._at(path)
         found = await self._sftp.lstat(at)
         if stat.S_ISLNK(found.permissions or 0) or "/" in path:
-            real, root = await together(self._sftp.realpath(at), self._sftp.realpath(self._root))
+            real, root = await together(
+                self._sftp.realpath(at), self._sftp.realpath(self._root or "/")
+            )
             if not real.startswith(root.rstrip("/") + "/"):
                 raise TransportError(
                     Message("transport.link_outside", {"path": path}), permanent=True
@@ -197,13 +199,10 @@ class SFTPTransport(Transport):
         return found
 
     async def _check(self, file: asyncssh.SFTPClientFile, path: str) -> None:
-        """Make sure that an open file is the one in MailRoot, and no link swapped in meanwhile.
-
-        What belongs to the same user as the file in MailRoot is no secret from that user.
-        """
+        """Make sure that an open file is the one in MailRoot, and no link swapped in meanwhile."""
         opened, own = await together(file.stat(), self._own(path))
-        if opened.uid != own.uid or stat.S_ISLNK(own.permissions or 0):
-            raise TransportError(Message("transport.link_outside", {"path": path}), permanent=True)
+        if _sameness(opened) != _sameness(own) or stat.S_ISLNK(own.permissions or 0):
+            raise TransportError(Message("transport.link_outside", {"path": path}))
 
     async def _names(self, directory: str, patterns: Sequence[str]) -> dict[str, SFTPAttrs]:
         """What a directory holds that matches; the rest is forgotten while it is still coming in.
@@ -243,7 +242,11 @@ class SFTPTransport(Transport):
                 if self.sets_mode:
                     made = await self._sftp.lstat(self._at(SSLCONF))
                     give = partial(self._sftp.setstat, self._at(SSLCONF), follow_symlinks=False)
-                    await self._give(give, made, await self._directory(), SSLCONF)
+                    try:
+                        await self._give(give, made, await self._directory(), SSLCONF)
+                    except TransportError:
+                        await self._sftp.rmdir(self._at(SSLCONF))
+                        raise
                 return
             if not stat.S_ISDIR(found.permissions or 0):
                 message = Message("transport.not_a_directory", {"path": SSLCONF})
@@ -385,3 +388,8 @@ class SFTPTransport(Transport):
 
     async def _client_statvfs(self) -> asyncssh.SFTPVFSAttrs:
         return await self._sftp.statvfs(self._root or "/")
+
+
+def _sameness(found: SFTPAttrs) -> tuple[int | None, ...]:
+    """What two files do not have in common unless whoever owns one of them sees to it."""
+    return found.uid, found.gid, found.size, found.mtime

@@ -93,15 +93,20 @@ async def test_a_link_inside_mailroot_is_followed(transport: SFTPTransport, mail
 
 
 @as_root
+@pytest.mark.parametrize("owner", [XMAIL, 0])
 async def test_a_link_swapped_for_a_file_meanwhile_is_noticed(
-    transport: SFTPTransport, mailroot: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
+    owner: int,
+    transport: SFTPTransport,
+    mailroot: Path,
+    secret: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, own = mailroot / "server.cert", transport._own
 
     async def swapped(name: str) -> Any:
         path.unlink()
         path.write_text("mine\n")
-        os.chown(path, XMAIL, XMAIL)
+        os.chown(path, owner, owner)  # root's was there before, and only moved aside
         return await own(name)
 
     monkeypatch.setattr(transport, "_own", swapped)
