@@ -20,8 +20,14 @@ def harden() -> None:
     # Messages that no worker has begun need not be put back when the connection breaks: it would be
     # done over the very connection that is broken. The sweep rings again.
     _library.QoS.restore_at_shutdown = False
+    # Nor when another worker was lost with them; what is kept of them there may be anything.
+    _library.QoS.restore_visible = _put_nothing_back
     _library.Channel._brpop_read = _read
     _library.Transport._deliver = _deliver
+
+
+def _put_nothing_back(*_: Any, **__: Any) -> None:
+    pass
 
 
 def _read(self: Any, **options: Any) -> Any:
