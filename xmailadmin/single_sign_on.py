@@ -15,7 +15,7 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from django.contrib import messages
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -74,7 +74,11 @@ def connect(request: HttpRequest, account: SocialAccount, person: User) -> bool:
         if others.filter(uid=account.uid).exists():
             return False
         account.user = active
-        account.save()
+        try:
+            with transaction.atomic():
+                account.save()
+        except IntegrityError:  # somebody else connected it in this very moment
+            return False
         audit.record(request, "single_sign_on.connected", active)
     return True
 
