@@ -114,8 +114,11 @@ def _identity(id_token: dict[str, Any], userinfo: dict[str, Any]) -> dict[str, d
         raise ValueError("sub")
     known: dict[str, Any] = {"sub": sub, "email_verified": userinfo.get("email_verified") is True}
     for name, longest in LONGEST.items():
+        value = userinfo.get(name)
+        if name != "email" and isinstance(value, str):
+            value = " ".join(value.split())  # Japanese names have a blank of their own
         try:
-            known[name] = _text(userinfo.get(name), longest)
+            known[name] = _text(value, longest)
         except ValueError:
             continue
     return {"userinfo": known, "id_token": {"iss": id_token["iss"], "sub": sub}}

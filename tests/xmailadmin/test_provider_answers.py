@@ -145,6 +145,12 @@ def test_odd_names_do_no_harm(provider: Provider) -> None:
     assert SocialAccount.objects.get().extra_data["userinfo"] == known
 
 
+def test_a_name_may_have_the_blank_that_japanese_has(provider: Provider) -> None:
+    provider.userinfo = {**provider.person, "name": "山田\u3000太郎"}
+    sign_in(Client())
+    assert SocialAccount.objects.get().extra_data["userinfo"]["name"] == "山田 太郎"
+
+
 def test_its_configuration_is_not_asked_for_each_time(provider: Provider) -> None:
     for _ in range(3):
         sign_in(Client())
