@@ -292,7 +292,6 @@ MFA_FORMS = {
     "edit_webauthn": "xmailadmin.second_factor.EditWebAuthnForm",
 }
 SOCIALACCOUNT_ADAPTER = "xmailadmin.single_sign_on.SocialAccountAdapter"
-SOCIALACCOUNT_LOGIN_ON_GET = True  # a form would be kept from leaving by our own CSP
 SOCIALACCOUNT_PROVIDERS = oidc_settings.providers()
 AUDIT_GUARD = True
 
