@@ -46,7 +46,7 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
             except (OperationalError, InterfaceError):  # the database is away
                 raise
             except Exception as error:
-                logger.warning("What was found on %s cannot be kept", host)
+                logger.warning("What was found on %s cannot be kept", host, exc_info=True)
                 failure = error
         if failure is not None:
             raise failure
