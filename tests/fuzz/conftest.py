@@ -118,6 +118,7 @@ class Sender:
             assert english[name] != japanese[name]
 
     def _post(self, data: Mapping[str, Any], language: str) -> Any:
+        self.client.cookies.pop("messages", None)  # what the pages before have told
         return self.client.post(self.address, data, headers={"accept-language": language})
 
 
