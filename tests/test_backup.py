@@ -199,8 +199,9 @@ class TestRefusals:
     def test_a_directory_that_is_there_stays(
         self, empty: Portal, passphrase_file: str, tmp_path: Path
     ) -> None:
-        empty.home.mkdir()
+        empty.home.mkdir(mode=0o700)
         (empty.home / "secret.key").write_text("K" * 50)
+        (empty.home / "secret.key").chmod(0o600)
         (tmp_path / "file").write_text("no backup")
         refusal(empty, "restore", str(tmp_path / "file"), "--passphrase-file", passphrase_file)
         assert left(empty.home) == [empty.home, empty.home / "secret.key"]

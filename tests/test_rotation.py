@@ -246,7 +246,7 @@ class TestLostOrWrongMasterKey:
 
     def test_one_that_cannot_be_read(self, portal: Portal) -> None:
         (portal.home / "master.key").unlink()
-        (portal.home / "master.key").mkdir()
+        (portal.home / "master.key").mkdir(mode=0o700)
         assert "cannot be read" in self.refusal(portal, "up")
 
 
