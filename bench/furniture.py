@@ -21,6 +21,7 @@ def furnish(hosts: int, pairs: int, installations: int) -> None:
 
     from certs.models import Pair
     from hosts.models import Deployment, Diagnosis, Host, Installation
+    from xmailadmin import audit_seal
     from xmailadmin.models import AuditEntry, AuditHead
 
     row = _one_of_everything()
@@ -58,6 +59,7 @@ def furnish(hosts: int, pairs: int, installations: int) -> None:
         number=f"{head.number} + i", object_id=f"'' || (1 + i % {hosts})",
     )  # fmt: skip
     AuditHead.objects.update(number=head.number + AUDITED)
+    audit_seal.renew(whatever=True)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("vacuum analyze")  # as autovacuum would have, long since

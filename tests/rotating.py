@@ -141,10 +141,16 @@ def die(place: Path, rows: int, points: int) -> None:
         return Path(shutil.copytree(template, place / name))
 
     def look() -> dict[str, Any]:
-        from xmailadmin import vault
+        from xmailadmin import audit, vault
 
         kept = sorted(path.name for path in Path(os.environ["XMAILADMIN_HOME"]).iterdir())
-        return {"sealed": dict(secrets()), "keys": vault.key_ids(), "files": kept}
+        told = [problem.code for problem in audit.verify()]
+        return {
+            "sealed": dict(secrets()),
+            "keys": vault.key_ids(),
+            "files": kept,
+            "audit": told,
+        }
 
     template = place / "template"
     in_fork(template, lambda: fill(rows))

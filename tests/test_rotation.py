@@ -22,7 +22,7 @@ from tests.portal import CHECKOUT, Portal
 from tests.tally import Tally, sample
 from tests.test_vault import master_key
 from xmailadmin import home, rotation, vault
-from xmailadmin.models import AuditEntry
+from xmailadmin.models import AuditEntry, AuditHead
 
 
 def run(portal: Portal, *arguments: str) -> str:
@@ -65,6 +65,7 @@ def test_a_killed_rotation_loses_nothing_and_is_taken_up_again(
         assert set(killed["sealed"]) <= set(killed["keys"])
         assert resumed["sealed"] == {resumed["keys"][0]: rows}, "0 are left on the old key"
         assert len(resumed["keys"]) == 1
+        assert killed["audit"] == resumed["audit"] == [], "the audit bears its seal all the time"
         assert not [name for name in resumed["files"] if name.startswith(".")], "no key left over"
         tally.add("rotation")
 
@@ -108,7 +109,7 @@ class TestRotate:
         host = local_host(tmp_path)
         host.keep_secrets(password="secret")
         (before,) = vault.key_ids()
-        assert rotation.rotate() == 2
+        assert rotation.rotate() == 3, "and the key of the audit's seal"
         (after,) = vault.key_ids()
         assert after != before
         pair.refresh_from_db()
@@ -117,7 +118,8 @@ class TestRotate:
         assert host.target().credential.password == "secret"
         entry = AuditEntry.objects.first()
         assert entry is not None
-        assert (entry.action, entry.detail) == ("vault.rotate", {"secrets": 2, "key": after})
+        assert vault.sealed_by(AuditHead.objects.get().key_sealed) == after
+        assert (entry.action, entry.detail) == ("vault.rotate", {"secrets": 3, "key": after})
 
     def test_an_unopenable_secret_stops_it_and_keeps_the_old_key(self) -> None:
         Pair.objects.adopt(b"key", None, found_on="host")
@@ -160,7 +162,7 @@ class TestRotate:
         with pytest.raises(rotation.RotationError, match="new key before"):
             rotation.rotate()
         monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", f"{new},{old}")
-        assert rotation.rotate() == 1
+        assert rotation.rotate() == 2, "and the key of the audit's seal"
         monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", new)
         pair.refresh_from_db()
         assert pair.private_key() == b"key"
@@ -183,6 +185,7 @@ def test_every_model_that_seals_is_known() -> None:
         "hosts_host.private_key_sealed",
         "hosts_host.passphrase_sealed",
         "hosts_readerpage.token_sealed",
+        "xmailadmin_audithead.key_sealed",
         "xmailadmin_authenticatorsecret.secret_sealed",
     }
 

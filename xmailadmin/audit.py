@@ -1,8 +1,9 @@
 """Records who did what. The row is written in the caller's transaction: no row, no deed.
 
 Each row holds a SHA-256 over itself and over the row before, and a row of its own (AuditHead)
-says where the chain ends. The end is also noted in the data directory (audit_note.py), so that even
-somebody who can write a whole new chain into the database is found out (`manage.py verify_audit`).
+says where the chain ends. That end bears a seal (audit_seal.py) and is also noted in the data
+directory (audit_note.py), so that even somebody who can write a whole new chain into the database
+is found out (`manage.py verify_audit`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from xmailadmin import audit_note
+from xmailadmin import audit_note, audit_seal
 from xmailadmin.models import AuditEntry, AuditHead, User
 
 __all__ = [
@@ -65,10 +66,11 @@ def record_all(
     entries = []
     with transaction.atomic():
         head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)
+        end = audit_note.End(head.number, head.sha256)
         for obj, detail in told:
             entry = AuditEntry(
-                number=head.number + 1,
-                previous=head.sha256,
+                number=end.number + 1,
+                previous=end.sha256,
                 at=_now(),
                 actor=user,
                 actor_name=nobody if user is None else user.get_username(),
@@ -80,12 +82,12 @@ def record_all(
                 detail=dict(detail),
             )
             entry.sha256 = _hash(entry)
-            head.number, head.sha256 = entry.number, entry.sha256
+            end = audit_note.End(entry.number, entry.sha256)
             entries.append(entry)
         AuditEntry.objects.bulk_create(entries)
+        audit_seal.move(head, *end)
         head.save()
-        end = audit_note.End(head.number, head.sha256)
-        whole = head.number == len(entries)
+        whole = end.number == len(entries)
         transaction.on_commit(partial(audit_note.advance, end, whole=whole), robust=True)
     return entries
 
@@ -119,7 +121,7 @@ def fits(entry: AuditEntry) -> bool:
 
 @dataclass(frozen=True)
 class Problem:
-    """Where the chain is broken: changed, missing, unlinked, rewritten, cut or added.
+    """Where the chain is broken: changed, missing, unlinked, rewritten, cut, added or unsealed.
 
     unnoted: the data directory does not remember its end, so that nobody knows if one was cut off.
     """
@@ -135,7 +137,9 @@ def verify() -> Iterator[Problem]:
     """
     number, sha256 = 0, ""
     noted = audit_note.noted()
-    end = audit_note.head()
+    head = audit_note.head_row()
+    end = audit_note.End(head.number, head.sha256)
+    sealed = audit_seal.fits(head)  # now, while its master key is at hand in any case
     for entry in _rows_until(end.number):
         if entry.number != number + 1:
             yield Problem(number + 1, "missing")
@@ -151,6 +155,8 @@ def verify() -> Iterator[Problem]:
     beyond = AuditEntry.objects.filter(number__gt=audit_note.head().number).order_by("number")
     if (last := beyond.values_list("number", flat=True).last()) is not None:
         yield Problem(last, "added")
+    if end.number and not sealed:
+        yield Problem(audit_seal.unsealed_from(head), "unsealed")
     if noted is None and number:
         yield Problem(number, "unnoted")
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from xmailadmin import home
 from xmailadmin.models import AuditEntry, AuditHead
 
-__all__ = ["NOTE_FILE", "End", "advance", "head", "noted", "remember"]
+__all__ = ["NOTE_FILE", "End", "advance", "head", "head_row", "noted", "remember"]
 
 NOTE_FILE = "audit.head"
 PATIENCE_S = 1.0  # for another process that has the note in hand; the next entry is noted as well
@@ -38,8 +38,13 @@ class End(NamedTuple):
 
 def head() -> End:
     """Returns where the database says that the chain ends."""
-    row = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    row = head_row()
     return End(row.number, row.sha256)
+
+
+def head_row() -> AuditHead:
+    """Returns the row of the end of the chain."""
+    return AuditHead.objects.filter(pk=1).first() or AuditHead(pk=1)
 
 
 def noted() -> End | None:

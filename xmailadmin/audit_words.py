@@ -106,6 +106,10 @@ PROBLEMS: dict[str, str | StrPromise] = {
     "rewritten": _("Entry %(number)s is not the one that the data directory remembers."),
     "cut": _("Entries are missing at the end, from number %(number)s on."),
     "added": _("Entry %(number)s was not written by the portal."),
+    "unsealed": _(
+        "The seal of the portal is not on the end of the audit: entries from number %(number)s on "
+        "were added by somebody else, or while the master key was missing."
+    ),
     "unnoted": _(
         "The data directory does not remember the end of the audit (audit.head), so entries after "
         "number %(number)s may have been cut off. If that has a known reason, such as a new "

@@ -125,6 +125,9 @@ class AuditHead(models.Model):
 
     number = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
+    # The seal on that end and its key, see audit_seal.py.
+    key_sealed = models.TextField(blank=True, default="", editable=False)
+    seal = models.CharField(max_length=160, blank=True, default="", editable=False)
 
     def __str__(self) -> str:
         return f"{self.number} {self.sha256}"

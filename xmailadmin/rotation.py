@@ -15,7 +15,7 @@ from django.apps import apps
 from django.db import OperationalError, connection, models, transaction
 from django.db.models.functions import Substr
 
-from xmailadmin import audit, home, vault
+from xmailadmin import audit, audit_seal, home, vault
 
 __all__ = ["RotationError", "missing_keys", "rotate", "sealed_fields"]
 
@@ -53,6 +53,7 @@ def rotate() -> int:
         while done := _rewrap():
             total += done
         audit.record(None, "vault.rotate", secrets=total, key=vault.key_ids()[0])
+        audit_seal.renew()  # whoever had the old master key cannot make the seal either
         if ours:
             time.sleep(GRACE_S)
             vault.drop_old_master_keys()

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from xmailadmin import audit, audit_note
+from xmailadmin import audit, audit_note, audit_seal
 from xmailadmin.audit_words import PROBLEMS
 from xmailadmin.commands import PortalCommand
 from xmailadmin.models import AuditEntry
@@ -36,6 +36,8 @@ class Command(PortalCommand):
         told: dict[str, Any] = {"entries": entries, "problems": found}
         if options["remember"]:
             audit_note.remember()
+            if "unsealed" in {problem.code for problem in problems}:
+                audit_seal.renew(whatever=True)
             audit.record(None, "audit.remember", problems=len(problems))
             end = audit_note.head()
             told["remembered"] = end.number
