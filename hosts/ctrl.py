@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import posixpath
 import re
 import socket
 import ssl
-from collections.abc import Container, Coroutine
+from collections.abc import Container, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from hosts.ctrl_text import as_lines, entries, is_short
 from hosts.messages import Message, Param, system_reason
 from hosts.wire import Wire, accepting_any, shown
 
@@ -27,10 +29,10 @@ MAX_LINE = 64 * 1024
 ONE_RECORD = 16 * 1024
 
 NO_SUCH_FILE, NOT_CREATED, NO_SUCH_DIRECTORY, BAD_PATH, TLS_OFF = 19, 10, 211, 214, 249
+TOO_BUSY = 129
 LIST_FOLLOWS, SEND_DATA = 100, 101
 
 _REPLY = re.compile(r"([+-])(\d{5})\s?(.*)")
-_SIZE = re.compile(r"[0-9]{1,18}")
 _STAMP = re.compile(r"<[^<>\s]+>")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f"]')
 
@@ -59,6 +61,13 @@ class Refused(CtrlError):
     def __init__(self, number: int, text: str) -> None:
         super().__init__("ctrl.refused_command", {"reply": shown(text)}, permanent=True)
         self.number = number
+
+
+class CutShort(CtrlError):
+    """XMail gave less than a file holds, as it does on a full disk; the session goes on."""
+
+    def __init__(self, path: str, size: int) -> None:
+        super().__init__("ctrl.cut_short", {"path": path, "size": size})
 
 
 @dataclass(frozen=True)
@@ -134,16 +143,38 @@ class Session:
 
     async def get(self, *paths: str) -> list[bytes | None]:
         """The contents of files below MailRoot with LF ends; None for one that XMail lacks."""
+        return [data for data, _ in await self._get(paths, [])]
 
-        async def ask() -> list[bytes | None]:
-            self._wire.send(b"".join(command("cfgfileget", path) for path in paths))
-            answers = [await self._list_or_refusal() for _ in paths]
-            for answer in answers:
-                if isinstance(answer, Refused):
-                    raise answer
-            return [answer for answer in answers if not isinstance(answer, Refused)]
+    async def get_whole(self, *paths: str) -> list[bytes | None]:
+        """As `get`; raises CutShort where XMail gave less than a file holds."""
+        found = await self._get(paths, [posixpath.split(path) for path in paths])
+        for path, (data, size) in zip(paths, found, strict=True):
+            if data is not None and is_short(data, size):
+                raise CutShort(path, size)
+        return [data for data, _ in found]
 
-        return await self._in_time(ask())
+    async def _get(
+        self, paths: Sequence[str], listed: Sequence[tuple[str, str]]
+    ) -> list[tuple[bytes | None, int]]:
+        """The contents of files, and the sizes of those that are listed too (else 0)."""
+
+        async def ask() -> list[bytes | Refused | None]:
+            gets = [command("cfgfileget", path) for path in paths]
+            lists = [command("filelist", directory or ".", name) for directory, name in listed]
+            self._wire.send(b"".join(gets + lists))
+            answers = [await self._list_or_refusal() for _ in gets]
+            return answers + [await self._list_or_refusal() for _ in lists]
+
+        answers = await self._in_time(ask())
+        for answer in answers[: len(paths)]:
+            if isinstance(answer, Refused):
+                raise answer
+        texts = [None if isinstance(answer, Refused) else answer for answer in answers]
+        sizes = [
+            dict(entries(listing or b"", 10)).get(name, 0)
+            for (_, name), listing in zip(listed, texts[len(paths) :], strict=True)
+        ]
+        return list(zip(texts, sizes or [0] * len(paths), strict=False))
 
     async def write(self, path: str, data: bytes, *, at_once: bool = False) -> bytes | None:
         """Overwrite a file, and return what is there then, as `get` does; no data deletes it.
@@ -201,12 +232,7 @@ class Session:
             return await self._list(missing=NO_SUCH_DIRECTORY)
 
         listing = await self._in_time(ask())
-        found = []
-        for line in filter(None, (listing or b"").split(b"\n", most)[:most]):
-            name, _, size = line.decode("utf-8", "replace").partition("\t")
-            digits = size.strip('"\r')
-            found.append((name.strip('"'), int(digits) if _SIZE.fullmatch(digits) else 0))
-        return found
+        return entries(listing or b"", most)
 
     def quit(self) -> None:
         """Take leave, if there is somebody who would not take it for a login, and close."""
@@ -239,7 +265,9 @@ class Session:
         reply = await self._in_time(self._reply(greeting=True))
         stamp = _STAMP.search(reply.text)
         if not reply.good:
-            raise CtrlError("ctrl.turned_away", {"reply": shown(reply.text)}, permanent=True)
+            busy = reply.number == TOO_BUSY
+            code = "ctrl.busy" if busy else "ctrl.turned_away"
+            raise CtrlError(code, {"reply": shown(reply.text)}, permanent=not busy)
         if not stamp or "CTRL" not in reply.text:
             raise CtrlError("ctrl.not_xmail", {"reply": shown(reply.text)}, permanent=True)
         self._stamp = stamp[0]
@@ -372,15 +400,3 @@ def _upload(path: str, data: bytes) -> bytes:
 
 def _fits(path: str, data: bytes) -> bool:
     return len(_upload(path, data)) <= ONE_RECORD
-
-
-def as_lines(data: bytes) -> bytes:
-    """Data as CTRL wants it: CRLF ends, a leading dot doubled, a lone dot at the end."""
-    lines = b"\n" + canonical(data)
-    return lines.replace(b"\n.", b"\n..")[1:].replace(b"\n", b"\r\n") + b".\r\n"
-
-
-def canonical(data: bytes) -> bytes:
-    """A file as XMail stores it, whatever its line ends were: LF, after the last line too."""
-    lines = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
-    return lines + b"\n" if lines and not lines.endswith(b"\n") else lines

@@ -26,8 +26,8 @@ from hosts.ctrl import (
     Refused,
     Session,
     TLSUnusable,
-    canonical,
 )
+from hosts.ctrl_text import canonical
 from hosts.messages import Message
 from hosts.transports.base import (
     MOST_NAMES,
@@ -63,6 +63,7 @@ class CtrlTransport(Transport):
         self._session: Session | None = None
         self._turn = asyncio.Lock()
         self._held: dict[str, bytes | None] = {}
+        self._wrote = False  # in the session that is open
 
     async def connect(self) -> None:
         ip = await self.locate(self.target.address)
@@ -109,6 +110,7 @@ class CtrlTransport(Transport):
     async def close(self) -> None:
         session, self._session = self._session, None
         self._held.clear()
+        self._wrote = False
         self.confidential = False
         if session is not None:
             session.quit()
@@ -126,7 +128,7 @@ class CtrlTransport(Transport):
                 if await self._size(session, path) is None:
                     return None
                 raise TransportError(Message("ctrl.not_in_clear", {"path": path}), permanent=True)
-            [data] = await session.get(path)
+            [data] = await self._get(session, path)
             self._held[path] = data
             return data
 
@@ -134,9 +136,9 @@ class CtrlTransport(Transport):
         if not self.confidential:
             return await super().read_all(paths)
         async with self._use(*map(check_path, paths)) as session:
-            found = await session.get(*paths)
+            found = await self._get(session, *paths)
             self._held.update(zip(paths, found, strict=True))
-            return found
+            return [*found]
 
     async def info(self, path: str) -> FileInfo | None:
         async with self._use(check_path(path)) as session:
@@ -215,6 +217,13 @@ class CtrlTransport(Transport):
         self.identity = session.sha256
         await session.login(self.target.user, self.target.credential.password)
 
+    async def _get(self, session: Session, *paths: str) -> Sequence[bytes | None]:
+        """What is there. A full disk makes XMail give less, and that would be held for it.
+
+        Once this session has written it goes on all the same: it may be the only one there can be.
+        """
+        return await (session.get(*paths) if self._wrote else session.get_whole(*paths))
+
     async def _size(self, session: Session, path: str) -> int | None:
         directory, _, name = path.rpartition("/")
         found = dict(await session.files(directory, name))
@@ -254,6 +263,7 @@ class CtrlTransport(Transport):
     async def _write(self, path: str, data: bytes, *, at_once: bool) -> bool:
         """Write a file and read it back; False if it is not what was written."""
         async with self._use(path) as session:
+            self._wrote = True
             self._held.pop(path, None)
             self._held[path] = found = await session.write(path, data, at_once=at_once)
         return found == self.canonical(data)

@@ -177,6 +177,14 @@ TEXTS: dict[str, Promise] = {
         "XMail turns the portal away (%(reply)s). Allow the portal's address in ctrl.ipmap.tab on "
         "the host."
     ),
+    "ctrl.busy": _(
+        "XMail has as many CTRL sessions open as it allows (%(reply)s). Try again later; if that "
+        "does not help, see who holds them, or restart XMail."
+    ),
+    "ctrl.cut_short": _(
+        "XMail sent only a part of %(path)s, which holds %(size)s bytes. It does that when its "
+        "disk is full. Make room on the disk that holds MailRoot, and try again."
+    ),
     "ctrl.not_xmail": _(
         "What answers there is not XMail's CTRL service (%(reply)s). Check the port; CTRL's is "
         "6017 unless it was changed."

@@ -14,10 +14,11 @@ from email.utils import formatdate
 from pathlib import Path
 
 from tests.doubles.mailroot import accounts, flag, setting
-from tests.doubles.wire import Gone, Wire
+from tests.doubles.wire import MAX_DATA, MAX_LOGIN, Gone, TooLong, Wire
 
 VERSION = "XMail 1.27"
 _FIELD = re.compile(r'"([^"]*)"')
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 def smtp(wire: Wire) -> None:
@@ -99,17 +100,17 @@ def _pop3_stls(wire: Wire) -> None:
 
 def ctrl(wire: Wire) -> None:
     """One CTRL session, to its end."""
-    if wire.faults.ctrl_denied:
-        wire.send("-00130 Server does not like Your IP")
+    if wire.faults.ctrl_refusal:
+        wire.send(wire.faults.ctrl_refusal)
         return
     stamp = _stamp("127.0.0.1")
     _greet(wire, f"+00000 {stamp} {VERSION} CTRL Server; {_date()}")
-    login = wire.line()
+    login = wire.line(MAX_LOGIN)
     if login == "#!TLS":
         wire.seen.commands.append((wire.service, login))
         if not _ctrl_starttls(wire):
             return
-        login = wire.line()
+        login = wire.line(MAX_LOGIN)
     wire.stage("login")
     if not login.isascii():
         return
@@ -172,14 +173,21 @@ def _cfgfileget(wire: Wire, words: list[str]) -> None:
     if (path := _inside(wire, words[0])) is None:
         return
     try:
-        data = path.read_bytes()
+        data = b"" if path.is_dir() else path.read_bytes()
     except OSError:
         wire.send("-00019 Unable to open file")
         return
+    if wire.faults.full_disk:  # the copy that is sent is empty
+        data = b""
     wire.note_key(data)
-    lines = data.decode("latin-1").split("\n")
-    lines = [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+    lines = [line for raw in _LINE.findall(data) for line in _gets(raw)]
     wire.send("+00100 OK", *(f".{line}" if line.startswith(".") else line for line in lines), ".")
+
+
+def _gets(raw: bytes) -> list[str]:
+    """A line as XMail reads it from a file: in pieces if it is long, each up to a NUL."""
+    pieces = [raw[at : at + MAX_DATA] for at in range(0, len(raw), MAX_DATA)]
+    return [piece.rstrip(b"\r\n").split(b"\0")[0].decode("latin-1") for piece in pieces]
 
 
 def _cfgfileset(wire: Wire, words: list[str]) -> None:
@@ -189,8 +197,10 @@ def _cfgfileset(wire: Wire, words: list[str]) -> None:
     wire.send("+00101 OK")
     lines: list[str] = []
     try:
-        while (line := wire.line()) != ".":
-            lines.append(line.removeprefix("."))
+        while (line := wire.line(MAX_DATA)) != ".":
+            lines.append(line.removeprefix(".").split("\0")[0])
+    except TooLong:
+        pass  # that is an end of the data, too, and the rest of it is taken for commands
     except Gone:
         # XMail takes a broken connection for the end of the data, and stores what it has.
         _store(wire, path, words[0], lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,9 +76,9 @@ def setting(path: Path, name: str, default: str) -> str:
 
 
 def flag(path: Path, name: str, default: str) -> bool:
-    """A setting as a switch: any number but 0 is on."""
-    digits = setting(path, name, default).strip()
-    return digits.isdigit() and int(digits) != 0
+    """A setting as a switch: any number but 0 is on, as C's atoi reads it."""
+    number = re.match(r"\s*[+-]?\d+", setting(path, name, default))
+    return number is not None and int(number[0]) != 0
 
 
 def accounts(path: Path) -> dict[str, str]:

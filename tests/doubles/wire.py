@@ -21,13 +21,23 @@ from typing import TypeVar
 
 from tests.doubles.mailroot import flag
 
-MAX_LINE = 8192
+#: What XMail has room for in a line, its CR included: of CTRL's commands, log-in, and data.
+MAX_LINE, MAX_LOGIN, MAX_DATA = 4094, 254, 2046
 AT_ONCE = 65536
 T = TypeVar("T")
 
 
 class Gone(Exception):
     """The connection has ended: by the client, by a fault, or by the end of the server."""
+
+
+class TooLong(Gone):
+    """A line had more characters, its CR included, than XMail has room for."""
+
+
+#: To an address that ctrl.ipmap.tab does not allow, and to one session more than it has threads.
+DENIED = "-00130 Server does not like Your IP"
+BUSY = "-00129 Server too busy, retry later"
 
 
 @dataclass
@@ -48,7 +58,7 @@ class Faults:
     cuts_left: int | None = None  # so many connections are cut; None: all
     greeting: str | None = None  # said instead of XMail's
     drop: str = "reset"  # how TLS fails with an unusable pair: reset, eof or hang
-    ctrl_denied: bool = False  # ctrl.ipmap.tab does not allow this client
+    ctrl_refusal: str = ""  # said instead of CTRL's greeting: DENIED, BUSY
     logins_left: int | None = None  # later logins are refused
     full_disk: bool = False
     read_only: bool = False
@@ -100,14 +110,18 @@ class Wire:
         chosen = self._faults.services
         return self._faults if chosen is None or self.service in chosen else _NONE
 
-    def line(self) -> str:
-        """The next line without its end; raises Gone when there is none."""
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > MAX_LINE:
-                raise Gone
+    def line(self, most: int = MAX_LINE) -> str:
+        """The next line without its end; raises Gone when there is none, TooLong after so many.
+
+        Like XMail it goes on reading in the midst of a line that was too long.
+        """
+        while (end := self._buffer.find(b"\n", 0, most)) < 0:
+            if len(self._buffer) >= most:
+                self._buffer = self._buffer[most:]
+                raise TooLong
             self._buffer += self._receive()
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.removesuffix(b"\r").decode("latin-1")
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        return line.rstrip(b"\r").decode("latin-1")
 
     def command(self) -> str:
         """The next line, put on record."""

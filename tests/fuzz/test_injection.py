@@ -15,7 +15,8 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts.ctrl import CtrlError, Session, canonical
+from hosts.ctrl import CtrlError, Session
+from hosts.ctrl_text import canonical
 from hosts.transports import Credential, Target, TransportError, open_transport
 from tests.doubles.mailroot import PASSWORD, USER, make_mailroot
 from tests.doubles.pairs import Pair, make_pair

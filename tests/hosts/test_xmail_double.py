@@ -16,7 +16,7 @@ import pytest
 
 from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
 from tests.doubles.pairs import Pair, make_pair
-from tests.doubles.wire import ClosingSSLSocket, Faults
+from tests.doubles.wire import DENIED, ClosingSSLSocket, Faults
 from tests.doubles.xmail import XMail
 
 READY = {
@@ -282,6 +282,79 @@ def test_ctrl_on_a_full_disk_answers_ok_and_deletes(xmail: XMail, ctrl: Client) 
     assert put(ctrl, "new.txt", "x") == "+00000 OK"
     assert not (xmail.mailroot / "server.key").exists()
     assert not (xmail.mailroot / "new.txt").exists()
+    assert ctrl.ask('"cfgfileget"\t"server.cert"') == "+00100 OK"
+    assert ctrl.until(".") == [], "the copy that is sent has no room"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (b"a\r\r\nb\rc\n\nd", ["a", "b\rc", "", "d"]),
+        (b"a\0b\nc", ["a", "c"]),
+        (b"." * 2045 + b"\n", ["." * 2046]),
+        (b"x" * 2046 + b"\n", ["x" * 2046, ""]),
+        (b"x" * 5000 + b"\n", ["x" * 2046, "x" * 2046, "x" * 908]),
+        (b"", []),
+    ],
+)
+def test_ctrl_gives_lines(xmail: XMail, ctrl: Client, text: bytes, lines: list[str]) -> None:
+    (xmail.mailroot / "x.txt").write_bytes(text)
+    assert ctrl.ask('"cfgfileget"\t"x.txt"') == "+00100 OK"
+    assert ctrl.until(".") == lines
+
+
+def test_ctrl_gives_a_directory_as_an_empty_file(xmail: XMail, ctrl: Client) -> None:
+    (xmail.mailroot / "folder").mkdir()
+    assert ctrl.ask('"cfgfileget"\t"folder"') == "+00100 OK"
+    assert ctrl.until(".") == []
+
+
+def test_ctrl_takes_lines(xmail: XMail, ctrl: Client) -> None:
+    put(ctrl, "x.txt", "x" * 2044, "a\0b", "c\r", " d\t")
+    stored = b"x" * 2044 + b"\na\nc\n d\t\n"
+    assert (xmail.mailroot / "x.txt").read_bytes() == stored
+
+
+def test_a_long_line_ends_the_data_and_the_rest_is_commands(xmail: XMail, ctrl: Client) -> None:
+    assert put(ctrl, "x.txt", "first", "x" * 2045, '"noop"') == "+00000 OK"
+    answers = [ctrl.line() for _ in range(3)]
+    bad = "-00103 Bad CTRL command syntax"
+    assert answers == [bad, "+00000 OK", bad]
+    assert (xmail.mailroot / "x.txt").read_bytes() == b"first\n"
+
+
+def test_commands_and_data_may_come_at_once(xmail: XMail, ctrl: Client) -> None:
+    write, erase = ('"cfgfileset"\t"x.txt"', "a", "..b", "."), ('"cfgfileset"\t"x.txt"', ".")
+    ctrl.say(*write, '"cfgfileget"\t"x.txt"', *erase, '"noop"')
+    assert [ctrl.line() for _ in range(3)] == ["+00101 OK", "+00000 OK", "+00100 OK"]
+    assert ctrl.until(".") == ["a", "..b"]
+    assert [ctrl.line() for _ in range(3)] == ["+00101 OK", "+00000 OK", "+00000 OK"]
+
+
+@pytest.mark.parametrize("line", ['"cfgfileget"\t"' + "a" * 4100 + '"', '"cfgfileget"\t"é"'])
+def test_some_commands_end_the_session(xmail: XMail, ctrl: Client, line: str) -> None:
+    ctrl.say(line)
+    with pytest.raises((EOFError, ConnectionError)):
+        ctrl.line()
+
+
+@pytest.mark.parametrize("line", ['"' + "a" * 260 + '"\t"x"', '"é"\t"x"'])
+def test_some_log_ins_end_the_session(xmail: XMail, line: str) -> None:
+    with closing(Client(xmail.ports["ctrl"])) as client:
+        client.line()
+        client.say(line)
+        with pytest.raises((EOFError, ConnectionError)):
+            client.line()
+
+
+@pytest.mark.parametrize("value", ["0", "", "yes", "x1", "-0", "1", "2", "-1", "+1", " 1", "1x"])
+def test_switches_are_read_as_numbers(xmail: XMail, value: str) -> None:
+    write_settings(xmail.mailroot, {"EnablePOP3-TLS": value})
+    on = value not in {"0", "", "yes", "x1", "-0"}
+    with closing(Client(xmail.ports["pop3"])) as client:
+        client.line()
+        answer = client.ask("STLS")
+    assert answer == ("+OK Begin TLS negotiation" if on else "-ERR Command disabled")
 
 
 def test_a_key_in_clear_is_noticed(xmail: XMail, pair: Pair, ctrl: Client) -> None:
@@ -361,9 +434,9 @@ def test_log_ins_can_run_out_and_addresses_be_denied(xmail: XMail) -> None:
         with closing(Client(xmail.ports["ctrl"])) as client:
             answers.append(login(client, xmail))
     assert answers == ["+00000 OK", "-00105 Bad controller login"]
-    xmail.faults.ctrl_denied = True
+    xmail.faults.ctrl_refusal = DENIED
     with closing(Client(xmail.ports["ctrl"])) as client:
-        assert client.line() == "-00130 Server does not like Your IP"
+        assert client.line() == DENIED
 
 
 @pytest.mark.parametrize("stage", ["connect", "greeting", "command", "ready", "handshake"])

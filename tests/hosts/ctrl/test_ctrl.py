@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts import ctrl
+from hosts import ctrl, ctrl_text
 from hosts.install import Order, PairFiles, install
 from hosts.messages import Message
 from hosts.transports import File, Target, TransportError, open_transport
 from hosts.transports import ctrl as ctrl_transport
 from hosts.transports.base import ChannelUnusable
 from tests.doubles.mailroot import write_pair, write_settings
+from tests.doubles.wire import BUSY, DENIED
 from tests.doubles.xmail import XMail
 from tests.hosts.ctrl.cases import NEW, NEW_FILES, OLD, OLD_FILES, held, put_pair, refusal, uploaded
 from tests.hosts.memory import Notebook
@@ -62,8 +63,17 @@ async def test_password_never_crosses(xmail: XMail, target: Target) -> None:
 
 
 async def test_denied_address_is_said(xmail: XMail, target: Target) -> None:
-    xmail.faults.ctrl_denied = True
-    assert (await refusal(target)).message.code == "ctrl.turned_away"
+    xmail.faults.ctrl_refusal = DENIED
+    error = await refusal(target)
+    assert (error.message.code, error.permanent) == ("ctrl.turned_away", True)
+
+
+async def test_server_that_is_too_busy_is_not_told_to_allow_the_address(
+    xmail: XMail, target: Target
+) -> None:
+    xmail.faults.ctrl_refusal = BUSY
+    error = await refusal(target)
+    assert (error.message, error.permanent) == (Message("ctrl.busy", {"reply": BUSY}), False)
 
 
 async def test_another_service_is_no_xmail(xmail: XMail, target: Target) -> None:
@@ -177,11 +187,42 @@ async def test_scratch_then_key_then_certificate(
 async def test_full_disk_is_noticed_before_anything_is_touched(
     xmail: XMail, target: Target, mailroot: Path
 ) -> None:
-    xmail.faults.full_disk = True
+    def fill_up(path: str, data: bytes) -> bytes:
+        xmail.faults.full_disk = True
+        return data
+
+    xmail.faults.mangle = fill_up
     outcome = await put_pair(target)
     assert (outcome.status, outcome.message.code) == ("FAILED", "transport.disk_full")
+    assert xmail.seen.uploads
     assert held(mailroot) == OLD_FILES
     assert not outcome.key_written
+
+
+async def test_what_a_full_disk_makes_of_a_file_is_not_taken_for_it(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    """XMail sends a copy of the file, for which there is no room: it says OK and sends nothing."""
+    xmail.faults.full_disk = True
+    notebook = Notebook()
+    outcome = await put_pair(target, notebook=notebook)
+    cause = Message("ctrl.cut_short", {"path": "server.key", "size": len(OLD.key)})
+    assert (outcome.status, outcome.message) == ("FAILED", cause)
+    assert (outcome.previous, notebook.adopted) == (None, None)
+    assert held(mailroot) == OLD_FILES
+    xmail.faults.full_disk = False
+    assert (await put_pair(target)).status == "INSTALLED"
+
+
+@pytest.mark.parametrize("start", [b"", b"note\r\n" * 3])
+async def test_whole_files_are_never_called_short(
+    xmail: XMail, target: Target, mailroot: Path, start: bytes
+) -> None:
+    """Without an end of line, with CRLF, with long lines, as UTF-16 or with nothing in it."""
+    for text in (b"", b"a", b"a\r\n" * 900, b"x" * 9000, "text\n".encode("utf-16"), b"a\0" * 4000):
+        (mailroot / "server.cert").write_bytes(start + text)
+        async with open_transport(target) as transport:
+            assert await transport.read_all(["server.key", "server.cert"])
 
 
 @pytest.mark.parametrize("lost", ["server.key", "server.cert"])
@@ -262,8 +303,27 @@ async def test_strange_user_is_refused_and_never_sent(
     assert (xmail.seen.failed_logins, xmail.seen.commands) == (0, [("ctrl", "#!TLS")])
 
 
+@pytest.mark.parametrize(
+    "note",
+    [b"x" * 2000, b"x" * 2044, b"." * 2046, b"DNS:pop.example.jp, " * 500, b"a\r\r\n\0b\n"],
+)
+async def test_a_pair_with_notes_that_xmail_would_not_take(
+    xmail: XMail, target: Target, mailroot: Path, note: bytes
+) -> None:
+    """Such as the text of a certificate with many names: a long line would end the file."""
+    files = PairFiles(NEW.key, note + b"\n" + NEW.certificate)
+    outcome = await put_pair(target, files)
+    assert outcome.status == "INSTALLED", outcome
+    stored = (mailroot / "server.cert").read_bytes()
+    assert stored.endswith(NEW.certificate)
+    assert stored.replace(b"\n", b"").startswith(note.partition(b"\r")[0].replace(b"\n", b""))
+    assert not {line for _, line in xmail.seen.commands if "x" * 9 in line or "DNS" in line}
+    target = replace(target, trust_fingerprint=NEW.sha256)
+    assert (await put_pair(target, files)).status == "UNCHANGED"
+
+
 @given(st.lists(st.sampled_from([b".", b"..", b"a", b".a", b"", b"\r", b"-----"]), max_size=6))
 def test_data_ends_only_at_its_end(lines: list[bytes]) -> None:
-    sent = ctrl.as_lines(b"\n".join(lines))
+    sent = ctrl_text.as_lines(b"\n".join(lines))
     assert sent.endswith(b".\r\n")
     assert b".\r\n" not in {line + b"\r\n" for line in sent[:-3].split(b"\r\n")}
