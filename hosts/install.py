@@ -72,6 +72,8 @@ class _Run:
         self.unsettled = self.resumed
         self.give_up_at: float | None = None
         self.notes: list[Message] = []
+        #: What writes before the last one told: of interest as long as nothing has mended it.
+        self.earlier: list[Message] = []
         endpoints = () if order.place_only else order.endpoints
         self.proof = Proof(order.address, endpoints, probe, transport.target.allowed_networks)
 
@@ -154,6 +156,7 @@ class _Run:
                 await self._begin_switch()
             else:
                 await self.step("STAGE", Message("install.staging"))
+                self.earlier += self.transport.notes
                 self.transport.notes.clear()
                 await self.transport.replace_all(writes, self.order.token, ready=self._begin_switch)
                 self.key_written = self.key_written or files.key is not None
@@ -391,7 +394,8 @@ class _Run:
     def _outcome(
         self, status: str, message: Message, endpoints: list[EndpointResult] | None = None
     ) -> Outcome:
-        notes = [*self.notes, *self.transport.notes]
+        earlier = self.earlier if self.unsettled else []
+        notes = [*self.notes, *earlier, *self.transport.notes]
         return Outcome(
             status=status,
             message=message,

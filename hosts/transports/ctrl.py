@@ -20,6 +20,7 @@ from hosts import addresses
 from hosts.ctrl import (
     CLEAR_PORT,
     NOT_CREATED,
+    NOT_WRITTEN,
     TIMEOUT_S,
     TLS_PORT,
     CtrlError,
@@ -265,7 +266,13 @@ class CtrlTransport(Transport):
         async with self._use(path) as session:
             self._wrote = True
             self._held.pop(path, None)
-            self._held[path] = found = await session.write(path, data, at_once=at_once)
+            try:
+                found = await session.write(path, data, at_once=at_once)
+            except Refused as refused:
+                if refused.number != NOT_WRITTEN:
+                    raise
+                found = None  # a full disk, and XMail has deleted the file
+            self._held[path] = found
         return found == self.canonical(data)
 
     async def _write_back(self, before: dict[str, bytes | None]) -> None:
@@ -311,6 +318,8 @@ async def _translated(path: str = "") -> AsyncIterator[None]:
         message = error.message
         if error.number == NOT_CREATED:
             message = Message("ctrl.not_created", {"path": path})
+        elif error.number == NOT_WRITTEN:
+            message = Message("transport.disk_full", {"path": path})
         raise TransportError(message, permanent=True) from None
     except CtrlError as error:
         raise TransportError(error.message, permanent=error.permanent) from None

@@ -233,6 +233,7 @@ TEXTS: dict[str, Promise] = {
     ),
     "ctrl.lost_file": _(
         "XMail lost %(path)s on a full disk and could not write it back. Make room on the host, "
-        "then roll the host back at once: the previous pair is kept in the portal."
+        "then roll the host back at once: the previous pair is kept in the portal. If XMail offers "
+        "no TLS any more, copy both files of that pair to the host by hand."
     ),
 }

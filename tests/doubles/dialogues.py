@@ -17,6 +17,7 @@ from tests.doubles.mailroot import accounts, flag, setting
 from tests.doubles.wire import MAX_DATA, MAX_LOGIN, Gone, TooLong, Wire
 
 VERSION = "XMail 1.27"
+NOT_CREATED = "-00010 Unable to create file"
 _FIELD = re.compile(r'"([^"]*)"')
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
@@ -205,33 +206,37 @@ def _cfgfileset(wire: Wire, words: list[str]) -> None:
         # XMail takes a broken connection for the end of the data, and stores what it has.
         _store(wire, path, words[0], lines)
         raise
-    stored = _store(wire, path, words[0], lines)
+    answer = _store(wire, path, words[0], lines)
     wire.stage("stored")
-    wire.send("+00000 OK" if stored else "-00010 Unable to create file")
+    wire.send(answer)
 
 
-def _store(wire: Wire, path: Path, name: str, lines: list[str]) -> bool:
+def _store(wire: Wire, path: Path, name: str, lines: list[str]) -> str:
+    """What XMail answers once it has stored the lines, or has not."""
     data = "".join(f"{line}\n" for line in lines).encode("latin-1")
     wire.seen.uploads.append((name, data))
     wire.note_key(data)
     if wire.faults.read_only:
-        return False
+        return NOT_CREATED
     if wire.faults.mangle is not None:
         data = wire.faults.mangle(name, data)
     if not data or wire.faults.full_disk:  # a full disk: the file is gone, and the answer is OK
         with contextlib.suppress(OSError):
             path.unlink()
-        return True
+        return "+00000 OK"
+    if wire.faults.scant_disk and not name.endswith("scratch"):
+        path.unlink(missing_ok=True)
+        return "-00021 Unable to write file"
     new = not path.exists()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     except OSError:
-        return False
+        return NOT_CREATED
     with os.fdopen(descriptor, "wb") as file:
         if new:
             os.fchmod(descriptor, 0o666)  # the daemon's umask is 0
         file.write(data)
-    return True
+    return "+00000 OK"
 
 
 def _filelist(wire: Wire, words: list[str]) -> None:

@@ -61,6 +61,7 @@ class Faults:
     ctrl_refusal: str = ""  # said instead of CTRL's greeting: DENIED, BUSY
     logins_left: int | None = None  # later logins are refused
     full_disk: bool = False
+    scant_disk: bool = False  # room for what comes in, but not for the file beside it
     read_only: bool = False
     mangle: Callable[[str, bytes], bytes] | None = None  # (path, data) -> what is really stored
 

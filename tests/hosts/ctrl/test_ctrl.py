@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hosts import ctrl, ctrl_text
 from hosts.install import Order, PairFiles, install
 from hosts.messages import Message
-from hosts.transports import File, Target, TransportError, open_transport
+from hosts.transports import CtrlTransport, File, Target, TransportError, open_transport
 from hosts.transports import ctrl as ctrl_transport
 from hosts.transports.base import ChannelUnusable
 from tests.doubles.mailroot import write_pair, write_settings
@@ -171,6 +171,11 @@ async def test_channel_in_clear_carries_the_certificate_alone(xmail: XMail, targ
 # Order, and what is lost on a full disk.
 
 
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CtrlTransport, "room_tries", 1)
+
+
 async def test_scratch_then_key_then_certificate(
     xmail: XMail, target: Target, mailroot: Path
 ) -> None:
@@ -212,6 +217,36 @@ async def test_what_a_full_disk_makes_of_a_file_is_not_taken_for_it(
     assert held(mailroot) == OLD_FILES
     xmail.faults.full_disk = False
     assert (await put_pair(target)).status == "INSTALLED"
+
+
+async def test_a_file_that_xmail_says_it_could_not_write_is_written_back(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    """It has deleted it then; the key, which is new already, goes back as well."""
+
+    def lack(path: str, data: bytes) -> bytes:
+        xmail.faults.scant_disk = data == NEW.certificate
+        return data
+
+    xmail.faults.mangle = lack
+    outcome = await put_pair(target)
+    assert (outcome.status, outcome.message.code) == ("FAILED", "transport.disk_full")
+    assert held(mailroot) == OLD_FILES
+    assert xmail.seen.logins == 1
+
+
+@pytest.mark.usefixtures("remote", "no_patience")
+async def test_a_key_that_is_lost_for_good_is_named(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    def fill_up(path: str, data: bytes) -> bytes:
+        xmail.faults.full_disk = xmail.faults.full_disk or data == NEW.key
+        return data
+
+    xmail.faults.mangle = fill_up
+    outcome = await put_pair(target)
+    assert (outcome.status, outcome.unsettled) == ("FAILED", True)
+    assert Message("ctrl.lost_file", {"path": "server.key"}) in outcome.notes
 
 
 @pytest.mark.parametrize("start", [b"", b"note\r\n" * 3])
