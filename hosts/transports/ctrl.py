@@ -29,7 +29,7 @@ from hosts.ctrl import (
     TLSUnusable,
 )
 from hosts.ctrl_text import canonical
-from hosts.messages import Message
+from hosts.messages import Message, Param
 from hosts.transports.base import (
     MOST_NAMES,
     ChannelUnusable,
@@ -223,7 +223,13 @@ class CtrlTransport(Transport):
 
         Once this session has written it goes on all the same: it may be the only one there can be.
         """
-        return await (session.get(*paths) if self._wrote else session.get_whole(*paths))
+        try:
+            return await (session.get(*paths) if self._wrote else session.get_whole(*paths))
+        except Refused as refused:
+            if refused.number != NOT_CREATED:
+                raise
+            params: dict[str, Param] = {"path": ", ".join(paths)}
+            raise CtrlError("ctrl.no_copy", params, permanent=True) from None
 
     async def _size(self, session: Session, path: str) -> int | None:
         directory, _, name = path.rpartition("/")

@@ -223,6 +223,11 @@ TEXTS: dict[str, Promise] = {
         "CTRL cannot create directories; create it on the host, or give XMail access, and try "
         "again."
     ),
+    "ctrl.no_copy": _(
+        "XMail could not make the copy of %(path)s that it sends: it may not write into the "
+        "directory tmp of MailRoot, or the file system is read-only. Give XMail access, and try "
+        "again."
+    ),
     "ctrl.not_in_clear": _(
         "%(path)s does not cross an unencrypted connection. Use TLS, or allow the key over an "
         "unencrypted connection for this host."

@@ -178,6 +178,9 @@ def _cfgfileget(wire: Wire, words: list[str]) -> None:
     except OSError:
         wire.send("-00019 Unable to open file")
         return
+    if wire.faults.no_copies:
+        wire.send(NOT_CREATED)
+        return
     if wire.faults.full_disk:  # the copy that is sent is empty
         data = b""
     wire.note_key(data)

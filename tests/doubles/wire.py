@@ -63,6 +63,7 @@ class Faults:
     full_disk: bool = False
     scant_disk: bool = False  # room for what comes in, but not for the file beside it
     read_only: bool = False
+    no_copies: bool = False  # nor may XMail write into tmp, where it copies what it sends
     mangle: Callable[[str, bytes], bytes] | None = None  # (path, data) -> what is really stored
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import poplib
 import smtplib
-import socket
-import ssl
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.doubles.client import Client, login, put, unverified
 from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
 from tests.doubles.pairs import Pair, make_pair
-from tests.doubles.wire import DENIED, ClosingSSLSocket, Faults
+from tests.doubles.wire import DENIED, Faults
 from tests.doubles.xmail import XMail
 
 READY = {
@@ -36,61 +35,6 @@ def xmail(tmp_path: Path, pair: Pair) -> Iterator[XMail]:
     mailroot = make_mailroot(tmp_path / "MailRoot", key=pair.key, certificate=pair.certificate)
     with XMail(mailroot) as running:
         yield running
-
-
-def unverified() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.sslsocket_class = ClosingSSLSocket
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-class Client:
-    """Lines over a socket, in clear or over TLS."""
-
-    def __init__(self, port: int, tls: bool = False) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=5)
-        if tls:
-            self.start_tls()
-
-    def start_tls(self) -> str:
-        """The SHA-256 of the certificate served."""
-        wrapped = unverified().wrap_socket(self.sock)
-        self.sock = wrapped
-        return hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").hexdigest()
-
-    def say(self, *lines: str) -> None:
-        self.sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
-
-    def line(self) -> str:
-        data = b""
-        while not data.endswith(b"\n"):
-            if not (byte := self.sock.recv(1)):
-                raise EOFError(data)
-            data += byte
-        return data.decode().removesuffix("\r\n")
-
-    def ask(self, *lines: str) -> str:
-        self.say(*lines)
-        return self.line()
-
-    def until(self, last: str) -> list[str]:
-        lines = []
-        while (line := self.line()) != last:
-            lines.append(line)
-        return lines
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-def login(client: Client, xmail: XMail, *, plain: bool = False) -> str:
-    """The answer to a log-in on a CTRL connection that has not greeted yet."""
-    stamp = client.line().split(" ")[1]
-    digest = hashlib.md5((stamp + xmail.password).encode()).hexdigest()  # noqa: S324
-    answer = xmail.password if plain else f"#{digest}"
-    return client.ask(f'"{xmail.user}"\t"{answer}"')
 
 
 def test_smtp_speaks_to_the_standard_library(xmail: XMail) -> None:
@@ -245,11 +189,6 @@ def ctrl(xmail: XMail) -> Iterator[Client]:
         yield client
 
 
-def put(client: Client, name: str, *lines: str) -> str:
-    assert client.ask(f'"cfgfileset"\t"{name}"').startswith("+00101")
-    return client.ask(*lines, ".")
-
-
 def test_ctrl_files(xmail: XMail, ctrl: Client) -> None:
     assert ctrl.ask('"cfgfileget"\t"missing"') == "-00019 Unable to open file"
     assert ctrl.ask('"cfgfileget"\t"../x"') == "-00214 Error in relative path syntax"
@@ -284,67 +223,6 @@ def test_ctrl_on_a_full_disk_answers_ok_and_deletes(xmail: XMail, ctrl: Client) 
     assert not (xmail.mailroot / "new.txt").exists()
     assert ctrl.ask('"cfgfileget"\t"server.cert"') == "+00100 OK"
     assert ctrl.until(".") == [], "the copy that is sent has no room"
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        (b"a\r\r\nb\rc\n\nd", ["a", "b\rc", "", "d"]),
-        (b"a\0b\nc", ["a", "c"]),
-        (b"." * 2045 + b"\n", ["." * 2046]),
-        (b"x" * 2046 + b"\n", ["x" * 2046, ""]),
-        (b"x" * 5000 + b"\n", ["x" * 2046, "x" * 2046, "x" * 908]),
-        (b"", []),
-    ],
-)
-def test_ctrl_gives_lines(xmail: XMail, ctrl: Client, text: bytes, lines: list[str]) -> None:
-    (xmail.mailroot / "x.txt").write_bytes(text)
-    assert ctrl.ask('"cfgfileget"\t"x.txt"') == "+00100 OK"
-    assert ctrl.until(".") == lines
-
-
-def test_ctrl_gives_a_directory_as_an_empty_file(xmail: XMail, ctrl: Client) -> None:
-    (xmail.mailroot / "folder").mkdir()
-    assert ctrl.ask('"cfgfileget"\t"folder"') == "+00100 OK"
-    assert ctrl.until(".") == []
-
-
-def test_ctrl_takes_lines(xmail: XMail, ctrl: Client) -> None:
-    put(ctrl, "x.txt", "x" * 2044, "a\0b", "c\r", " d\t")
-    stored = b"x" * 2044 + b"\na\nc\n d\t\n"
-    assert (xmail.mailroot / "x.txt").read_bytes() == stored
-
-
-def test_a_long_line_ends_the_data_and_the_rest_is_commands(xmail: XMail, ctrl: Client) -> None:
-    assert put(ctrl, "x.txt", "first", "x" * 2045, '"noop"') == "+00000 OK"
-    answers = [ctrl.line() for _ in range(3)]
-    bad = "-00103 Bad CTRL command syntax"
-    assert answers == [bad, "+00000 OK", bad]
-    assert (xmail.mailroot / "x.txt").read_bytes() == b"first\n"
-
-
-def test_commands_and_data_may_come_at_once(xmail: XMail, ctrl: Client) -> None:
-    write, erase = ('"cfgfileset"\t"x.txt"', "a", "..b", "."), ('"cfgfileset"\t"x.txt"', ".")
-    ctrl.say(*write, '"cfgfileget"\t"x.txt"', *erase, '"noop"')
-    assert [ctrl.line() for _ in range(3)] == ["+00101 OK", "+00000 OK", "+00100 OK"]
-    assert ctrl.until(".") == ["a", "..b"]
-    assert [ctrl.line() for _ in range(3)] == ["+00101 OK", "+00000 OK", "+00000 OK"]
-
-
-@pytest.mark.parametrize("line", ['"cfgfileget"\t"' + "a" * 4100 + '"', '"cfgfileget"\t"é"'])
-def test_some_commands_end_the_session(xmail: XMail, ctrl: Client, line: str) -> None:
-    ctrl.say(line)
-    with pytest.raises((EOFError, ConnectionError)):
-        ctrl.line()
-
-
-@pytest.mark.parametrize("line", ['"' + "a" * 260 + '"\t"x"', '"é"\t"x"'])
-def test_some_log_ins_end_the_session(xmail: XMail, line: str) -> None:
-    with closing(Client(xmail.ports["ctrl"])) as client:
-        client.line()
-        client.say(line)
-        with pytest.raises((EOFError, ConnectionError)):
-            client.line()
 
 
 @pytest.mark.parametrize("value", ["0", "", "yes", "x1", "-0", "1", "2", "-1", "+1", " 1", "1x"])

@@ -293,6 +293,15 @@ async def test_read_only_host_names_the_cause(xmail: XMail, target: Target, mail
     assert held(mailroot) == OLD_FILES
 
 
+async def test_host_where_xmail_cannot_even_copy_names_the_cause(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    xmail.faults.no_copies = True
+    outcome = await put_pair(target)
+    assert (outcome.status, outcome.message.code) == ("FAILED", "ctrl.no_copy")
+    assert held(mailroot) == OLD_FILES
+
+
 async def test_placing_needs_a_directory_that_ctrl_cannot_make(
     xmail: XMail, target: Target, mailroot: Path
 ) -> None:
