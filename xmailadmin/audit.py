@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from django.db import models, transaction
+from django.db import OperationalError, models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 SYSTEM = "system"
+
+CHUNK = 2000  # rows that are read at once
+# What is no time, no JSON, or, in SQLite, no text; the last one is an error of the database there.
+UNREADABLE = (TypeError, ValueError, OperationalError)
 
 Detail = str | int | bool | None | list[str] | list[int]
 
@@ -153,7 +157,11 @@ def verify() -> Iterator[Problem]:
     if (number, sha256) != end or (noted and number < noted.number):
         yield Problem(number + 1, "cut")
     beyond = AuditEntry.objects.filter(number__gt=audit_note.head().number).order_by("number")
-    if (last := beyond.values_list("number", flat=True).last()) is not None:
+    try:
+        last = beyond.values_list("number", flat=True).last()
+    except OperationalError:  # a number that is no text either
+        last = end.number + 1
+    if last is not None:
         yield Problem(last, "added")
     if end.number and not sealed:
         yield Problem(audit_seal.unsealed_from(head), "unsealed")
@@ -162,19 +170,33 @@ def verify() -> Iterator[Problem]:
 
 
 def _rows_until(end: int) -> Iterator[AuditEntry]:
-    """Yields the rows of the chain. Of one that cannot be read only the links are loaded."""
+    """Yields the rows of the chain. Of one that cannot be read there are at most the links."""
     rows, last = AuditEntry.objects.filter(number__lte=end).order_by("number"), -1
     while True:
         try:
-            for entry in rows.filter(number__gt=last).iterator(chunk_size=2000):
+            for entry in rows.filter(number__gt=last).iterator(chunk_size=CHUNK):
                 yield entry
                 last = entry.number
-        except (TypeError, ValueError):
-            odd = rows.filter(number__gt=last).only("number", "previous", "sha256")[0]
-            yield odd
-            last = odd.number
+        except UNREADABLE:
+            numbers = rows.filter(number__gt=last).values_list("number", flat=True)[:CHUNK]
+            for last in list(numbers):
+                yield _row(last)
         else:
             return
+
+
+def _row(number: int) -> AuditEntry:
+    """Returns a row, or, of one that cannot be read, what links it to the others."""
+    rows = AuditEntry.objects.filter(number=number)
+    try:
+        return rows.get()
+    except UNREADABLE:
+        pass
+    try:
+        previous, sha256 = rows.values_list("previous", "sha256").get()
+    except UNREADABLE:
+        previous = sha256 = ""
+    return AuditEntry(number=number, previous=previous, sha256=sha256)
 
 
 def _now() -> datetime:

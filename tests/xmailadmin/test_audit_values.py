@@ -1,0 +1,70 @@
+"""Entries of the audit that hold what nobody can read: they are named, whatever is in them."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from tests.xmailadmin.test_audit import (
+    TABLE,
+    _no_older_end,  # noqa: F401 - for every test here, too
+    problems,
+    sql,
+    verified,
+    write,
+)
+from xmailadmin import audit
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("at", "garbage"), ("at", "2026-13-45 00:00:00"), ("detail", "{"), ("detail", '"\\ud800"')],
+)
+def test_a_value_that_nobody_can_read_is_found(column: str, value: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("the database takes no such value")
+    write(4)
+    sql("PRAGMA ignore_check_constraints = ON")
+    sql(f"UPDATE {TABLE} SET {column} = %s WHERE number = 2", value)  # noqa: S608
+    assert problems() == [(2, "changed")]
+    sql("PRAGMA ignore_check_constraints = OFF")
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 2000])
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        ("action", {(2, "changed")}),
+        ("object_name", {(2, "changed")}),
+        ("detail", {(2, "changed")}),
+        ("sha256", {(2, "changed"), (2, "unlinked"), (3, "unlinked")}),
+        ("number", {(2, "missing"), (5, "added")}),
+    ],
+)
+def test_what_is_no_text_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+    column: str,
+    found: set[tuple[int, str]],
+    chunk: int,
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("the database takes no such value")
+    monkeypatch.setattr(audit, "CHUNK", chunk)
+    write(4)
+    sql("PRAGMA ignore_check_constraints = ON")
+    sql(f"UPDATE {TABLE} SET {column} = CAST(x'ff41' AS TEXT) WHERE number = 2")  # noqa: S608
+    assert set(problems()) == found
+    sql("PRAGMA ignore_check_constraints = OFF")
+
+
+def test_a_number_that_is_none_is_found() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("the database takes no such value")
+    write(4)
+    sql("PRAGMA ignore_check_constraints = ON")
+    sql(f"UPDATE {TABLE} SET number = '2x' WHERE number = 2")  # noqa: S608
+    assert {code for _number, code in problems()} >= {"missing", "added"}
+    assert "2" in verified()[0]
+    sql("PRAGMA ignore_check_constraints = OFF")
