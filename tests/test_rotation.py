@@ -241,6 +241,35 @@ class TestLostOrWrongMasterKey:
         (portal.home / "master.key").write_text(text, encoding="utf-8")
         assert "master" in self.refusal(portal, "up").lower()
 
+    @pytest.mark.parametrize("text", ["", "\n", " , \n"])
+    def test_an_empty_one_is_told_by_its_file(self, portal: Portal, text: str) -> None:
+        (portal.home / "master.key").write_text(text)
+        told = self.refusal(portal, "prepare")
+        assert f"{portal.home / 'master.key'} is empty" in told
+        assert "XMAILADMIN_MASTER_KEYS" not in told
+
+    def test_one_damaged_secret_stops_nothing_and_is_named(self, portal: Portal) -> None:
+        spoil = "from hosts.models import Host; Host.objects.filter(pk=2).update({})".format(
+            "password_sealed='v1.zz.x'"
+        )
+        portal.manage("shell", "-c", spoil)
+        told = portal.manage("verify_audit")
+        assert "hosts_host 2 (password_sealed)" in told.stderr
+        assert told.stderr.count("\n") == 1
+        refused = portal.manage("rotate_master_key", check=False)
+        last = refused.stderr.splitlines()[-1]
+        assert last.startswith("CommandError: hosts_host 2 (password_sealed): ")
+        assert "Enter it anew" in last
+
+    def test_a_secret_of_a_foreign_key_is_named(self, portal: Portal) -> None:
+        spoil = "from hosts.models import Host; Host.objects.filter(pk=2).update({})".format(
+            "password_sealed='v1.0123456789abcdef.x'"
+        )
+        portal.manage("shell", "-c", spoil)
+        told = self.refusal(portal, "verify_audit")
+        assert "0123456789abcdef" in told
+        assert told.endswith("Such secrets are: hosts_host 2 (password_sealed).\n")
+
     def test_an_environment_with_nonsense(self, portal: Portal) -> None:
         portal.extra_environment = {"XMAILADMIN_MASTER_KEYS": "nonsense"}
         assert "32 bytes" in self.refusal(portal, "up")

@@ -5,6 +5,7 @@ Safe to run at every start and by several processes: what is there is left as it
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from xmailadmin import audit, home, roles, vault
 from xmailadmin.models import User
-from xmailadmin.rotation import missing_keys
+from xmailadmin.rotation import missing_keys, needed_keys, rows_of
 
 __all__ = [
     "Administrator",
@@ -31,6 +32,7 @@ __all__ = [
     "prepare",
 ]
 
+logger = logging.getLogger(__name__)
 MIGRATING = 0x786D61696C  # "xmail": the advisory lock of whoever migrates
 
 
@@ -140,8 +142,15 @@ def check_master_keys(*, create: bool = False) -> None:
             vault.key_ids()  # one that comes from the environment may be no key at all
     except vault.VaultError as error:
         raise home.HomeError(str(error)) from None
+    if damaged := "" in needed_keys() and rows_of(""):
+        logger.warning(
+            "Secrets in the database are damaged, and cannot be opened by any key: %s. "
+            "Enter them anew, or restore a backup.",
+            ", ".join(damaged),
+        )
     if missing:
         raise home.HomeError(
             f"the master key {', '.join(sorted(missing))}, which sealed secrets in the database, "
-            "is not at hand. Put that key back, or restore the backup that belongs to it."
+            "is not at hand. Put that key back, or restore the backup that belongs to it. "
+            f"Such secrets are: {', '.join(rows_of(min(missing)))}."
         )

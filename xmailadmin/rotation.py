@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from django.apps import apps
@@ -17,12 +18,13 @@ from django.db.models.functions import Substr
 
 from xmailadmin import audit, audit_seal, home, vault
 
-__all__ = ["RotationError", "missing_keys", "rotate", "sealed_fields"]
+__all__ = ["RotationError", "missing_keys", "needed_keys", "rotate", "rows_of", "sealed_fields"]
 
 BATCH = 50  # rows: so many are written in one go, and writers of SQLite wait for no more
 # How long a page or a worker that read a row just before it was sealed anew takes to open it.
 GRACE_S = 2.0
 PATIENCE_S = 60.0
+SHOWN = 5  # rows that are named
 KEY_ID = 20  # characters: a sealed text begins with `v1.` and the id of its key, then a dot
 
 
@@ -68,16 +70,35 @@ def sealed_fields() -> Iterator[tuple[type[models.Model], str]]:
                 yield model, field.name
 
 
+def rows_of(key_id: str) -> list[str]:
+    """Names rows with secrets that the master key of this id sealed; "": that nothing can open."""
+    return list(islice(_rows_of(key_id), SHOWN))
+
+
+def _rows_of(key_id: str) -> Iterator[str]:
+    for model, field in sealed_fields():
+        rows = _with_secret(model, field).annotate(head=Substr(field, 1, KEY_ID)).order_by("pk")
+        for pk, head in rows.values_list("pk", "head").iterator():
+            if vault.sealed_by(head) == key_id:
+                yield f"{model._meta.db_table} {pk} ({field})"
+
+
 def missing_keys() -> set[str] | None:
     """Returns the ids of the master keys that secrets need and that are not at hand.
 
     None if there is no secret at all. Raises vault.VaultError if no master key can be read.
     """
+    needed = needed_keys()
+    return needed - {"", *vault.key_ids()} if needed else None
+
+
+def needed_keys() -> set[str]:
+    """Returns the ids of the master keys of all secrets; "" among them: one is damaged."""
     needed: set[str] = set()
     for model, field in sealed_fields():
         heads = _with_secret(model, field).order_by().annotate(head=Substr(field, 1, KEY_ID))
         needed.update(map(vault.sealed_by, heads.values_list("head", flat=True).distinct()))
-    return needed - {"", *vault.key_ids()} if needed else None
+    return needed
 
 
 def _with_secret(model: type[models.Model], field: str) -> models.QuerySet[Any]:
@@ -102,7 +123,11 @@ def _rewrap() -> int:
 def _rewrap_row(model: type[models.Model], row: models.Model, field: str) -> int:
     before = getattr(row, field)
     place = vault.place(row, field)
-    after = vault.seal(vault.open_sealed(before, place), place)
+    try:
+        after = vault.seal(vault.open_sealed(before, place), place)
+    except vault.VaultError as error:
+        where = f"{model._meta.db_table} {row.pk} ({field})"
+        raise vault.VaultError(f"{where}: {error} Enter it anew, or restore a backup.") from None
     return model._base_manager.filter(pk=row.pk, **{field: before}).update(**{field: after})
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from functools import lru_cache
 
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 KEY_FILE = "master.key"
+_SEALED = re.compile(r"v1\.([0-9a-f]{16})\.")
 NONCE, TAG, KEY = 12, 16, 32  # bytes, NIST SP 800-38D
 
 
@@ -97,8 +99,8 @@ def key_ids() -> list[str]:
 
 def sealed_by(sealed: str) -> str:
     """Returns the id of the master key that sealed a text; "" if it is no sealed text."""
-    version, _, rest = sealed.partition(".")
-    return rest.partition(".")[0] if version == "v1" else ""
+    found = _SEALED.match(sealed)
+    return found[1] if found else ""
 
 
 def export_master_keys() -> str:
@@ -159,6 +161,10 @@ def _master_keys() -> dict[str, bytes]:
             raise VaultError(
                 f"The master key {path} cannot be read: {home.reason(error)}."
             ) from None
+        if not text.strip(", \n"):
+            raise VaultError(
+                f"The master key {path} is empty: put its content back, or restore a backup."
+            )
     return _parse(text)
 
 
