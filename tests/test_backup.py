@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import random
 import resource
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from tests.doubles.mailroot import make_mailroot
 from tests.portal import CHECKOUT, Portal
 from tests.tally import sample
+from xmailadmin import backup as backup_module
 from xmailadmin import sealed_file
 
 PASSPHRASE = "正しい馬 battery staple"
@@ -200,12 +202,12 @@ class TestRefusals:
         self, empty: Portal, passphrase_file: str, tmp_path: Path
     ) -> None:
         empty.home.mkdir(mode=0o700)
-        (empty.home / "secret.key").write_text("K" * 50)
+        (empty.home / "secret.key").write_text("Kanji5" * 9)
         (empty.home / "secret.key").chmod(0o600)
         (tmp_path / "file").write_text("no backup")
         refusal(empty, "restore", str(tmp_path / "file"), "--passphrase-file", passphrase_file)
         assert left(empty.home) == [empty.home, empty.home / "secret.key"]
-        assert (empty.home / "secret.key").read_text().strip() == "K" * 50
+        assert (empty.home / "secret.key").read_text().strip() == "Kanji5" * 9
 
     def test_a_passphrase_that_is_soon_guessed(self, portal: Portal, tmp_path: Path) -> None:
         file, short = tmp_path / "backup", tmp_path / "short"
@@ -214,6 +216,44 @@ class TestRefusals:
         told = refusal(portal, "backup", str(file), "--passphrase-file", str(short))
         assert "at least 12 characters" in told
         assert not file.exists()
+
+    @pytest.mark.parametrize(
+        ("passphrase", "weak"),
+        [
+            (" " * 20, True),
+            ("  elevenchars  ", True),
+            ("a" * 12, True),
+            ("abababababab", True),
+            ("123456789012", True),
+            ("ABCDEFGHIJKLMN", True),
+            ("hunter2hunter2", True),
+            ("1q2w3e4r5t6y", True),
+            ("correct horse battery staple", False),
+            ("kX9-qP2_vLm4", False),
+            ("ひらがなで書いた長い合い言葉", False),
+        ],
+    )
+    def test_a_passphrase_that_everybody_would_try(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passphrase: str, weak: bool
+    ) -> None:
+        monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was taken"))
+        expected = backup_module.BackupError if weak else pytest.fail.Exception
+        with pytest.raises(expected):
+            backup_module.write_backup(tmp_path / "backup", passphrase)
+
+    @pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+    def test_what_is_no_file_is_refused_at_once(
+        self, empty: Portal, passphrase_file: str, tmp_path: Path, kind: str
+    ) -> None:
+        path = tmp_path / "odd"
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "directory":
+            path.mkdir()
+        else:
+            path = Path("/dev/zero")
+        told = refusal(empty, "restore", str(path), "--passphrase-file", passphrase_file)
+        assert str(path) in told
 
     @pytest.mark.parametrize("by", ["option", "environment"])
     def test_a_passphrase_that_others_can_read_is_warned_of(

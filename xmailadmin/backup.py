@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import CommonPasswordValidator
 from django.core import serializers
+from django.core.exceptions import ValidationError
 from django.core.management.color import no_style
 from django.core.serializers.base import DeserializationError
 from django.core.serializers.json import DjangoJSONEncoder
@@ -34,6 +38,7 @@ from xmailadmin.sealed_file import FRAME, SealedFileError, open_frames, seal_fra
 __all__ = ["BackupError", "restore", "write_backup"]
 
 SHORTEST = 12  # characters of a passphrase
+FEWEST = 5  # different ones among them
 # Made anew by Django itself, or worthless elsewhere.
 LEFT_OUT = ("contenttypes", "auth.permission", "sessions", "usersessions")
 # They point to permissions, which have other numbers elsewhere: named instead.
@@ -61,10 +66,15 @@ def write_backup(path: Path, passphrase: str) -> dict[str, int]:
 
     A file that is there already is left alone, and one that could not be finished is removed.
     """
-    if len(passphrase) < SHORTEST:
+    if len(passphrase.strip()) < SHORTEST:
         raise BackupError(
             f"A backup needs a passphrase of at least {SHORTEST} characters: whoever gets the file "
             "can try as many as they like."
+        )
+    if _is_guessed_at_once(passphrase.strip()):
+        raise BackupError(
+            "This passphrase is among the first that anybody would try: it is a common password, "
+            "or repeats or counts up a few characters. Take some words that do not belong together."
         )
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -125,6 +135,18 @@ def restore(path: Path, passphrase: str) -> dict[str, int]:
             told = str(error).strip() or type(error).__name__
             raise BackupError(f"The backup cannot be restored, nothing was kept: {told}") from None
     return counts
+
+
+def _is_guessed_at_once(passphrase: str) -> bool:
+    folded = passphrase.casefold()
+    steps = [ord(after) - ord(before) for before, after in pairwise(folded)]
+    counted = sum(abs(step) <= 1 for step in steps) > len(steps) * 3 // 4
+    repeated = folded in (folded + folded)[1:-1]
+    try:
+        CommonPasswordValidator().validate(passphrase)
+    except ValidationError:
+        return True
+    return counted or repeated or len(set(folded)) < FEWEST
 
 
 def _models() -> list[type[models.Model]]:
@@ -198,7 +220,10 @@ def _load(rows: IO[str]) -> None:
 def _read(path: Path, passphrase: str, rows: IO[str]) -> dict[str, Any]:
     """Returns the head of the backup; its rows are in `rows` then."""
     try:
-        with path.open("rb") as file:
+        # A FIFO, to which nobody may ever write, is opened at once, too.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BackupError(f"{path} is no file that could be a backup.")
             frames = open_frames(file, passphrase)
             head: dict[str, Any] = json.loads(next(frames, b"{}"))
             for frame in frames:
