@@ -36,12 +36,13 @@ _METADATA = (
     ipaddress.ip_network("fd00:100::100:200/128"),  # Alibaba Cloud
 )
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
 #: Prefixes whose last 32 bits are an IPv4 address: compatible, translated (RFC 2765) and NAT64.
 _EMBEDDING = (
     ipaddress.ip_network("::/96"),
     ipaddress.ip_network("::ffff:0:0:0/96"),
     ipaddress.ip_network("64:ff9b::/96"),
-    ipaddress.ip_network("64:ff9b:1::/48"),
+    _LOCAL_NAT64,
 )
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 #: Numbers that inet_aton takes for IPv4 addresses although people do not write them so.
@@ -77,6 +78,19 @@ def _is_isatap(address: ipaddress.IPv6Address) -> bool:
     return int(address) >> 32 & 0xFFFFFFFF in {0x00005EFE, 0x02005EFE}
 
 
+def _translated(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """What a NAT64 with a prefix of 48, 56 or 64 bits may make of it: nobody can tell which is set.
+
+    Bits 64 to 71 are left out (RFC 6052). Shorter prefixes of this network lead to 0/8 or 1/8 only.
+    """
+    if address not in _LOCAL_NAT64:
+        return []
+    octets = address.packed
+    found = (octets[6:8] + octets[9:11], octets[7:8] + octets[9:12], octets[9:13])
+    # 0/8 is what shows where another of the layouts is the one that is meant.
+    return [ipaddress.IPv4Address(each) for each in found if each[0]]
+
+
 def is_denied(address: IPAddress) -> bool:
     """Whether no host may have this address."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -84,6 +98,8 @@ def is_denied(address: IPAddress) -> bool:
             return True
         inner = embedded_ipv4(address)
         if inner is not None and is_denied(inner):
+            return True
+        if any(map(is_denied, _translated(address))):
             return True
     if (
         address.is_link_local

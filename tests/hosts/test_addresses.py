@@ -52,6 +52,36 @@ def spellings(ip: ipaddress.IPv4Address) -> list[str]:
     ]
 
 
+def local_nat64(ip: str, rest: str) -> list[ipaddress.IPv6Address]:
+    """The address by each prefix length of RFC 6052 that NAT64's local network has room for."""
+    prefix, inner = bytes.fromhex("0064ff9b0001"), ipaddress.IPv4Address(ip).packed
+    found = [
+        prefix + inner[:2] + b"\0" + inner[2:],
+        prefix + b"\0" + inner[:1] + b"\0" + inner[1:],
+        prefix + b"\0\0\0" + inner,
+        prefix + b"\0\0\0\0\0\0" + inner,
+    ]
+    return [
+        ipaddress.IPv6Address(each + bytes.fromhex(rest)[: 16 - len(each)] * (len(each) < 16))
+        for each in found
+    ]
+
+
+@pytest.mark.parametrize("rest", ["00" * 16, "ff" * 16, "0000000a000001".ljust(32, "0")])
+@pytest.mark.parametrize(
+    "ip", ["169.254.169.254", "169.254.0.1", "224.0.0.1", "255.255.255.255", "100.100.100.200"]
+)
+def test_what_is_behind_a_local_nat64_is_refused_whatever_its_prefix(ip: str, rest: str) -> None:
+    for address in local_nat64(ip, rest):
+        assert addresses.is_denied(address), address
+
+
+def test_a_mail_server_behind_a_local_nat64_is_not() -> None:
+    for address in local_nat64("192.0.2.25", "00" * 15 + "01"):
+        if int(address) & 0xFFFFFF:  # what ends in zeros may be 0.0.0.0 for another layout
+            assert not addresses.is_denied(address), address
+
+
 @pytest.mark.parametrize("address", spellings(METADATA))
 async def test_metadata_service_is_refused_however_it_is_written(address: str) -> None:
     with pytest.raises(AddressError):
