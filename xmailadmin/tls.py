@@ -77,12 +77,14 @@ def own_pair(now: datetime) -> OwnPair:
     key, certificate = place / KEY_FILE, place / CERTIFICATE_FILE
     state = pair.check(_content(key), _content(certificate))
     # A key alone, or beside what cannot be read, may be one that somebody is about to bring.
-    ours = OURS in _subject(certificate) or not (key.exists() or certificate.exists())
+    ours = not (key.exists() or certificate.exists()) or (
+        OURS in _subject(certificate) and _is_our_key(key, certificate)
+    )
     if ours and not _lasts(state, certificate, now):
         issued = issue(_spec(_names()), now)
         # The certificate first: should that be all, it says that what is there is ours.
         home.replace_secret(certificate, issued.certificate_pem.decode().strip())
-        home.replace_secret(key, issued.key_pem.decode().strip())
+        home.replace_secret(key, f"{OURS}\n{issued.key_pem.decode().strip()}")
         state = pair.check(issued.key_pem, issued.certificate_pem)
     if not state.usable or state.not_after is None:
         raise home.HomeError(
@@ -153,6 +155,16 @@ def _subject(certificate: Path) -> str:
         return pair.facts(_content(certificate) or b"").subject
     except ValueError:
         return ""
+
+
+def _is_our_key(key: Path, certificate: Path) -> bool:
+    """Whether a key beside a certificate of ours was made with that one or another one of ours."""
+    content = _content(key)
+    if not content or content.startswith(OURS.encode()):
+        return True
+    if content.isascii() and b"PRIVATE KEY" not in content:  # none at all
+        return True
+    return pair.matches(content, _content(certificate) or b"")
 
 
 def _is_loopback(host: str) -> bool:

@@ -133,6 +133,33 @@ class TestOwnPair:
             tls.own_pair(NOW)
         assert (place / "tls.key").read_bytes() == brought
 
+    @pytest.mark.parametrize("days", [0, 380])
+    def test_nor_beside_a_certificate_of_ours(self, days: int) -> None:
+        tls.own_pair(NOW)
+        place = home.directory()
+        ours = (place / "tls.cert").read_bytes()
+        brought = issue(spec(key_size="ec-256"), NOW).key_pem
+        (place / "tls.key").write_bytes(brought)
+        with pytest.raises(home.HomeError, match="delete both to have one made"):
+            tls.own_pair(NOW + timedelta(days=days))
+        assert (place / "tls.key").read_bytes() == brought
+        assert (place / "tls.cert").read_bytes() == ours
+
+    def test_a_renewal_that_broke_off_between_the_two_is_done_anew(self) -> None:
+        tls.own_pair(NOW)
+        key = home.directory() / "tls.key"
+        before = key.read_bytes()
+        later = tls.own_pair(NOW + timedelta(days=380))
+        key.write_bytes(before)
+        assert tls.own_pair(NOW + timedelta(days=380)).sha256 != later.sha256
+
+    def test_one_that_was_made_before_keys_were_marked_is_renewed(self) -> None:
+        own = tls.own_pair(NOW)
+        unmarked = own.key.read_text().partition("\n")[2]
+        assert unmarked.startswith("-----BEGIN")
+        own.key.write_text(unmarked)
+        assert tls.own_pair(NOW + timedelta(days=380)).sha256 != own.sha256
+
     def test_one_that_somebody_brought_is_kept(self) -> None:
         brought = issue(spec(key_size="ec-256"), NOW)
         place = home.directory()
