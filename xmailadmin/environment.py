@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -17,7 +20,26 @@ from django.core.exceptions import ImproperlyConfigured
 
 from xmailadmin import home
 
-__all__ = ["address", "database", "mail", "networks", "number", "one_of", "time_zone"]
+__all__ = [
+    "address",
+    "as_it_is",
+    "broker",
+    "database",
+    "directories",
+    "flag",
+    "host_names",
+    "mail",
+    "networks",
+    "number",
+    "one_of",
+    "secret_key",
+    "time_zone",
+]
+
+YES, NO = ("1", "true", "yes", "on", "y", "ok"), ("0", "false", "no", "off", "n")
+SHORTEST, FEWEST = 32, 5  # characters of a secret key, and different ones among them
+#: What may stand behind the `?` of a database's address and is no option of its driver.
+SWITCHES = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_HEALTH_CHECKS", "DISABLE_SERVER_SIDE_CURSORS")
 
 _env = environ.Env()
 
@@ -39,14 +61,59 @@ def one_of(name: str, choices: Sequence[str]) -> str:
     return text
 
 
+def as_it_is(name: str, default: str) -> str:
+    """Returns what is there as it is: also a `$` at its beginning names no other variable."""
+    return os.environ.get(name) or default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """Returns whether a word says yes or no."""
+    word = os.environ.get(name, "").strip().lower()
+    if word and word not in YES + NO:
+        raise home.HomeError(f"{name} must be 1 or 0, not {word}.")
+    return word in YES if word else default
+
+
+def listed(name: str) -> list[str]:
+    """Returns the words that are separated by commas."""
+    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+def host_names(name: str) -> list[str]:
+    """Returns names and addresses by which a browser may ask; `*` stands for any."""
+    for word in listed(name):
+        if not re.fullmatch(r"[\w.:*\[\]-]+", word):
+            raise home.HomeError(f"{name}: {word} is no name such as portal.example.jp.")
+    return listed(name)
+
+
+def directories(name: str) -> list[Path]:
+    """Returns absolute paths."""
+    for word in listed(name):
+        if not Path(word).is_absolute():
+            raise home.HomeError(f"{name}: {word} is no absolute path such as /var/MailRoot.")
+    return [Path(word) for word in listed(name)]
+
+
+def secret_key(name: str, filename: str) -> str:
+    """Returns the key of sessions and forms, made when there is none."""
+    key = home.secret(name, filename, secrets.token_urlsafe(64))
+    if len(key) < SHORTEST or len(set(key)) < FEWEST:
+        raise home.HomeError(
+            f"{name}, or else {filename}, can be guessed: it must have {SHORTEST} random "
+            "characters or more. Let `openssl rand -base64 48` make one; everybody signs in again."
+        )
+    return key
+
+
 def networks(
     name: str, default: Sequence[str] = ()
 ) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     """Returns addresses and networks that are separated by commas."""
     found = []
-    for text in _env.list(name, default=list(default)):
+    for text in listed(name) or default:
         try:
-            found.append(ipaddress.ip_network(text.strip()))
+            found.append(ipaddress.ip_network(text))
         except ValueError:
             raise home.HomeError(
                 f"{name}: {text} is neither an address nor a network such as 192.0.2.0/24."
@@ -86,7 +153,19 @@ def database(name: str, default: str) -> dict[str, Any]:
     url = home.url_from_environment(name, default)
     if urlsplit(url).scheme not in {"postgres", "postgresql", "sqlite"}:
         raise home.HomeError(f"{name} must begin with postgres:// or be left out, for SQLite.")
-    return dict(_env.db_url_config(url))
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and (parts.netloc or not parts.path.strip("/")):
+        raise home.HomeError(
+            f"{name} names no file: write sqlite:// and then the absolute path, sqlite:////srv/x.db."
+        )
+    found = dict(_env.db_url_config(url))
+    age = found.get("CONN_MAX_AGE", 0)
+    if age is not None and (not isinstance(age, int | float) or age < 0):
+        raise home.HomeError(f"{name}: CONN_MAX_AGE must be a number of seconds.")
+    for option in SWITCHES:
+        if not isinstance(found.get(option, False), bool):
+            raise home.HomeError(f"{name}: {option} must be True or False.")
+    return found
 
 
 def broker(name: str, default: str) -> str:

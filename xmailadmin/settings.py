@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import django_stubs_ext
-import environ
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 from kombu import Exchange, Queue
@@ -18,13 +16,12 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = home.directory()
-env = environ.Env()
 
 # --- Where the portal answers -------------------------------------------------------------------
-BIND = env.str("XMAILADMIN_BIND", default="127.0.0.1:8000")
+BIND = environment.as_it_is("XMAILADMIN_BIND", "127.0.0.1:8000")
 # HTTPS by the portal itself (`up --tls`), with a pair of its own making: xmailadmin/tls.py.
-TLS = env.bool("XMAILADMIN_TLS", default=False)
-ALLOW_HTTP = env.bool("XMAILADMIN_ALLOW_HTTP", default=False)
+TLS = environment.flag("XMAILADMIN_TLS", default=False)
+ALLOW_HTTP = environment.flag("XMAILADMIN_ALLOW_HTTP", default=False)
 PORTAL_URL = environment.address(
     "XMAILADMIN_URL",
     f"http{'s' if TLS else ''}://localhost:{BIND.rpartition(':')[2] or 8000}",
@@ -36,12 +33,12 @@ if TLS and not HTTPS:
     raise home.HomeError(f"with --tls XMAILADMIN_URL must begin with https://, not {PORTAL_URL}.")
 ALLOWED_HOSTS = [
     *dict.fromkeys([PORTAL_HOST, "localhost", "127.0.0.1", "[::1]"]),
-    *env.list("XMAILADMIN_ALLOWED_HOSTS", default=[]),
+    *environment.host_names("XMAILADMIN_ALLOWED_HOSTS"),
 ]
 CSRF_TRUSTED_ORIGINS = [f"{_url.scheme}://{_url.netloc}"]
 
 # --- Secrets ------------------------------------------------------------------------------------
-SECRET_KEY = home.secret("XMAILADMIN_SECRET_KEY", "secret.key", secrets.token_urlsafe(64))
+SECRET_KEY = environment.secret_key("XMAILADMIN_SECRET_KEY", "secret.key")
 # The vault reads the master keys itself and only when it needs them: they are no setting,
 # so that no settings dump, error page or shell session shows them.
 
@@ -299,7 +296,7 @@ AUDIT_GUARD = True
 # Only where EMAIL_URL is set, such as smtp+tls://user:password@mail.example.jp:587
 MAIL = bool(home.from_environment("EMAIL_URL"))
 vars().update(environment.mail("EMAIL_URL"))
-DEFAULT_FROM_EMAIL = env.str("XMAILADMIN_MAIL_FROM", default=f"xmailadmin@{_url.hostname}")
+DEFAULT_FROM_EMAIL = environment.as_it_is("XMAILADMIN_MAIL_FROM", f"xmailadmin@{_url.hostname}")
 
 # --- Languages and time -------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -324,11 +321,11 @@ METRICS_TOKEN = home.from_environment("XMAILADMIN_METRICS_TOKEN")
 # --- Hosts --------------------------------------------------------------------------------------
 # Where configured, MailRoots must lie below one of these directories, and addresses inside one of
 # these networks.
-MAILROOT_BASES = [Path(path) for path in env.list("XMAILADMIN_MAILROOT_BASES", default=[])]
+MAILROOT_BASES = environment.directories("XMAILADMIN_MAILROOT_BASES")
 ALLOWED_NETWORKS = environment.networks("XMAILADMIN_ALLOWED_NETWORKS")
 # A switch by CTRL that broke between key and certificate is finished over a login in clear, which
 # somebody in between could relay. "0": never, but a person finishes it by hand.
-CTRL_CLEAR_RECOVERY = env.bool("XMAILADMIN_CTRL_CLEAR_RECOVERY", default=True)
+CTRL_CLEAR_RECOVERY = environment.flag("XMAILADMIN_CTRL_CLEAR_RECOVERY", default=True)
 
 # --- Log ----------------------------------------------------------------------------------------
 LOGGING = logs.configuration(environment.one_of("XMAILADMIN_LOG", ["text", "json"]))
