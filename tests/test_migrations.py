@@ -33,3 +33,23 @@ def test_an_audit_that_is_there_gets_its_seal_once(new_portal: Portal) -> None:
     told = new_portal.manage("verify_audit", check=False)
     assert "The seal of the portal is not on the end of the audit" in told.stdout
     assert told.returncode == 1
+
+
+def test_dates_that_no_page_could_show_in_every_time_zone_are_put_within(
+    new_portal: Portal,
+) -> None:
+    issued = ("issue_pair", "--country", "JP", "--state", "S", "--locality", "L", "--organization",
+              "O", "--key-type", "ec", "--common-name")  # fmt: skip
+    new_portal.manage(*issued, "mail.dojo.jp")
+    new_portal.manage(*issued, "other.dojo.jp")
+    new_portal.manage("migrate", "certs", "0004")
+    dates = "SELECT not_before, not_after FROM certs_pair WHERE id = "
+    other = sql(new_portal, dates + "2")
+    sql(
+        new_portal,
+        "UPDATE certs_pair SET not_before = '0001-01-01 00:00:00', "
+        "not_after = '9999-12-31 23:59:59' WHERE id = 1",
+    )
+    new_portal.manage("prepare")
+    assert sql(new_portal, dates + "1") == [("0001-01-02 00:00:00", "9999-12-30 23:59:59")]
+    assert sql(new_portal, dates + "2") == other
