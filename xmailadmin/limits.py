@@ -112,7 +112,7 @@ def record_few(request: HttpRequest, action: str) -> None:
         action=action, actor_id=request.user.pk, at__gt=timezone.now() - MINUTE
     )
     if lately.count() < REFUSALS_A_MINUTE:
-        audit.record(request, action, method=request.method or "", path=request.path[:200])
+        audit.record(request, action, method=(request.method or "")[:20], path=request.path[:200])
 
 
 def too_many(request: HttpRequest, what: str, most: int) -> bool:

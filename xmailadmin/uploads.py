@@ -1,9 +1,10 @@
-"""Refuses what cannot be read before it is: too large, in pieces, or not UTF-8.
+"""Refuses what cannot be read before it is: too large, in pieces, not UTF-8, or of no known method.
 
 Django would keep a whole body on disk first; and an encoding that it cannot use, it would meet
 again while it makes the page that says so. Some headers it reads in a time that grows with the
 square of their length, while nothing else of this process runs. A body in chunks may be a million
-of them, each of which is taken apart before anything is counted; browsers send none.
+of them, each of which is taken apart before anything is counted; browsers send none. A method is
+any word of any length, which would stand in the log and in the audit.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["MOST", "Bounded"]
 TOO_LARGE = b"This request is too large.\n"
 NO_LENGTH = b"This portal reads only requests that say how long they are.\n"
 TOO_LONG = b"The header %b of this request is too long.\n"
+NO_METHOD = b"This portal does not know the method of this request.\n"
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
 # Letters of a header, however often it comes. Browsers send some 150 in the two that are parsed.
 PARSED = frozenset({b"accept", b"content-type"})
@@ -37,9 +40,9 @@ class _TooLargeError(Exception):
 
 
 class Bounded:
-    """An ASGI application that answers 431 to headers that are too long, 411 to bodies in chunks,
-    413 to those over MOST, 415 to those that are not UTF-8, and passes on all others, without
-    cookies that nobody here has set."""
+    """An ASGI application that answers 501 to unknown methods, 431 to headers that are too long,
+    411 to bodies in chunks, 413 to those over MOST, 415 to those that are not UTF-8, and passes on
+    all others, without cookies that nobody here has set."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -63,6 +66,9 @@ class Bounded:
             answered = True
             await send(message)
 
+        if scope["method"] not in METHODS:
+            await _refuse(send, 501, NO_METHOD)
+            return
         if name := _overlong(scope):
             await _refuse(send, 431, TOO_LONG % name)
             return

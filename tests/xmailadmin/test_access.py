@@ -184,6 +184,12 @@ def test_refusals_do_not_fill_the_audit() -> None:
     assert AuditEntry.objects.filter(action="access.denied").count() == 2 * limits.REFUSALS_A_MINUTE
 
 
+def test_a_long_method_is_cut_in_the_audit() -> None:
+    client = people.signed_in(people.person("viewer"))
+    assert client.generic("D" * 60_000, reverse("host_add")).status_code == 403
+    assert AuditEntry.objects.get(action="access.denied").detail["method"] == "D" * 20
+
+
 def test_an_address_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ACCESS, "guide")
     superuser = User.objects.create_superuser("root")

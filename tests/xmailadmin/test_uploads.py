@@ -50,7 +50,7 @@ async def answer(
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
     if kind:
         headers.append((b"content-type", kind.encode()))
-    await Bounded(app)({"type": "http", "headers": headers}, receive, send)
+    await Bounded(app)({"type": "http", "method": "POST", "headers": headers}, receive, send)
     return [sent[0]["status"], sent[1]["body"], len(waiting)]
 
 
@@ -94,7 +94,7 @@ def test_utf8_passes_however_it_is_written(charset: str) -> None:
     assert asyncio.run(answer(b"login=x", kind=told))[0] == 200
 
 
-async def answer_to(*headers: tuple[str, str]) -> tuple[int, bytes]:
+async def answer_to(*headers: tuple[str, str], method: str = "POST") -> tuple[int, bytes]:
     """What is answered to these headers, and that by nobody who reads them if it is a refusal."""
     sent: list[Any] = []
 
@@ -109,7 +109,7 @@ async def answer_to(*headers: tuple[str, str]) -> tuple[int, bytes]:
         raise AssertionError("read")
 
     told = [(name.encode(), value.encode()) for name, value in headers]
-    await Bounded(app)({"type": "http", "headers": told}, receive, send)
+    await Bounded(app)({"type": "http", "method": method, "headers": told}, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
 
@@ -149,7 +149,8 @@ def test_cookies_with_escapes_are_nobodys_here_and_left_unread() -> None:
         rb'sessionid="aaaaaaaaaaaaaaaa\000"; shade="x=y"'
     )
     headers = [(b"cookie", cookies), (b"x-path", rb"C:\here")]
-    asyncio.run(Bounded(app)({"type": "http", "headers": headers}, None, None))  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", "headers": headers}
+    asyncio.run(Bounded(app)(scope, None, None))  # type: ignore[arg-type]
     assert seen == [{"csrftoken": "abc", "tz": "Asia/Tokyo", "shade": "x=y"}, {"took": "no time"}]
 
 
@@ -166,6 +167,19 @@ def test_no_cookie_of_the_portals_has_an_escape(client: Client, rf: RequestFacto
     for name in ("sessionid", "csrftoken", "django_language", "messages"):
         assert f"{name}=" in told
     assert "\\" not in told
+
+
+@pytest.mark.parametrize("method", ["D" * 60_000, "get", "PROPFIND", "CONNECT", ""])
+def test_a_method_that_nobody_knows_is_refused_unread(method: str) -> None:
+    """It may be of any length, and what is refused later is put on record with its method."""
+    status, body = asyncio.run(answer_to(method=method))
+    assert status == 501
+    assert b"method" in body
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
+def test_the_methods_of_browsers_pass(method: str) -> None:
+    assert asyncio.run(answer_to(method=method))[0] == 200
 
 
 def test_a_body_in_chunks_is_refused_unread() -> None:
