@@ -18,6 +18,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote
 
 from allauth.account.adapter import get_adapter
 from django.conf import settings
@@ -30,7 +31,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from xmailadmin import audit
+from xmailadmin import audit, logs
 from xmailadmin.models import AuditEntry, User
 
 __all__ = [
@@ -112,7 +113,9 @@ def record_few(request: HttpRequest, action: str) -> None:
         action=action, actor_id=request.user.pk, at__gt=timezone.now() - MINUTE
     )
     if lately.count() < REFUSALS_A_MINUTE:
-        audit.record(request, action, method=(request.method or "")[:20], path=request.path[:200])
+        # As the log has it: what was refused may still be a link that works for whoever reads it.
+        path = logs.masked(quote(request.path, errors="replace"))
+        audit.record(request, action, method=(request.method or "")[:20], path=path[:200])
 
 
 def too_many(request: HttpRequest, what: str, most: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["configuration", "redact", "request_id"]
+__all__ = ["configuration", "masked", "redact", "request_id"]
 
 MASK = "***"
 LONGEST = 500  # letters of what anybody may ask for; nobody shall fill the log with it
@@ -65,6 +65,13 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     return event
 
 
+def masked(text: str) -> str:
+    """Returns the text without what looks like a secret in it."""
+    for pattern, instead in SECRET_TEXT:
+        text = pattern.sub(instead, text)
+    return text
+
+
 def _masked(value: Any, name: str = "") -> Any:
     if isinstance(value, MutableMapping):
         for key in value:
@@ -75,9 +82,8 @@ def _masked(value: Any, name: str = "") -> Any:
     if isinstance(value, bytes):
         value = repr(value)
     if isinstance(value, str):
-        for pattern, instead in SECRET_TEXT:
-            value = pattern.sub(instead, value)
-    elif isinstance(value, list | tuple):
+        return masked(value)
+    if isinstance(value, list | tuple):
         return [_masked(item) for item in value]
     return value
 

@@ -190,6 +190,23 @@ def test_a_long_method_is_cut_in_the_audit() -> None:
     assert AuditEntry.objects.get(action="access.denied").detail["method"] == "D" * 20
 
 
+TOKEN = "AbCdEfGhIjKlMnOpQrStUvWx-_0123456789"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/account/link/%s/", "/account/link/%%20%s/", "/r/%s/", "/r/%s/qr.svg", "/r/%s。"],
+)
+def test_a_link_that_may_still_work_is_masked_in_the_audit(path: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    people.sign_in(client, people.person("viewer"))
+    assert client.post(path % TOKEN).status_code == 403
+    told = AuditEntry.objects.get(action="access.forged").detail["path"]
+    assert told.startswith(path.partition("%")[0])
+    assert "***" in told
+    assert TOKEN[:8] not in told
+
+
 def test_an_address_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ACCESS, "guide")
     superuser = User.objects.create_superuser("root")
