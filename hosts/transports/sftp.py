@@ -36,7 +36,7 @@ from hosts.transports.base import (
     stage_name,
     too_many,
 )
-from hosts.transports.sftp_steps import MISSING, step, unless_missing
+from hosts.transports.sftp_steps import MISSING, sameness, step, unless_missing
 
 PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
 READ_LIMIT = 4 * 1024 * 1024
@@ -181,27 +181,36 @@ class SFTPTransport(Transport):
         return f"{self._root}/{check_path(path)}"
 
     async def _own(self, path: str) -> SFTPAttrs:
-        """What a file is; TransportError for a link that leads out of MailRoot.
+        """What a file is; TransportError for what is not in MailRoot, or may not be.
 
         Whoever owns MailRoot would have us read and change what only the user may that we are.
         """
-        at = self._at(path)
+        at, first = self._at(path), self._at(path.partition("/")[0])
         found = await self._sftp.lstat(at)
         if stat.S_ISLNK(found.permissions or 0) or "/" in path:
-            real, root = await together(
-                self._sftp.realpath(at), self._sftp.realpath(self._root or "/")
+            real, root, way = await together(
+                self._sftp.realpath(at),
+                self._sftp.realpath(self._root or "/"),
+                self._sftp.lstat(first),
             )
             if not real.startswith(root.rstrip("/") + "/"):
                 raise TransportError(
                     Message("transport.link_outside", {"path": path}), permanent=True
                 )
             found = await self._sftp.lstat(real)
+            # By now each of these names may lead elsewhere. But nobody can make a link or a
+            # directory that is another's, and what is their own they may read anyway. Root's is
+            # trusted for MailRoot's owner alone, who may have moved what it leads to.
+            if found.uid != (way.uid or (await self._directory()).uid):
+                raise TransportError(
+                    Message("transport.link_owner", {"path": path}), permanent=True
+                )
         return found
 
     async def _check(self, file: asyncssh.SFTPClientFile, path: str) -> None:
         """Make sure that an open file is the one in MailRoot, and no link swapped in meanwhile."""
         opened, own = await together(file.stat(), self._own(path))
-        if _sameness(opened) != _sameness(own) or stat.S_ISLNK(own.permissions or 0):
+        if sameness(opened) != sameness(own) or stat.S_ISLNK(own.permissions or 0):
             raise TransportError(Message("transport.link_outside", {"path": path}))
 
     async def _names(self, directory: str, patterns: Sequence[str]) -> dict[str, SFTPAttrs]:
@@ -388,8 +397,3 @@ class SFTPTransport(Transport):
 
     async def _client_statvfs(self) -> asyncssh.SFTPVFSAttrs:
         return await self._sftp.statvfs(self._root or "/")
-
-
-def _sameness(found: SFTPAttrs) -> tuple[int | None, ...]:
-    """What two files do not have in common unless whoever owns one of them sees to it."""
-    return found.uid, found.gid, found.size, found.mtime

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import asyncssh
+from asyncssh import SFTPAttrs
 
 from hosts.messages import Message, Param
 from hosts.transports.base import TransportError
 
-__all__ = ["MISSING", "step", "unless_missing"]
+__all__ = ["MISSING", "sameness", "step", "unless_missing"]
 
 STEP_TIMEOUT_S = 10.0
 MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
@@ -26,6 +27,11 @@ async def unless_missing(answer: Awaitable[T]) -> T | None:
         return await answer
     except MISSING:
         return None
+
+
+def sameness(found: SFTPAttrs) -> tuple[int | None, ...]:
+    """What two files do not have in common unless whoever owns one of them sees to it."""
+    return found.uid, found.gid, found.size, found.mtime
 
 
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (

@@ -70,6 +70,11 @@ TEXTS: dict[str, Promise] = {
         "%(path)s is a link that leads out of MailRoot, so it is not followed. Put a file in its "
         "place, and try again."
     ),
+    "transport.link_owner": _(
+        "%(path)s belongs to another user than the link or directory that leads to it, so it is "
+        "neither read nor changed. Give all of them to the owner of MailRoot (chown -h), and try "
+        "again."
+    ),
     "transport.too_large": _(
         "%(path)s is far too large for what it should hold. Look at it, move it away, and try "
         "again."

@@ -118,6 +118,79 @@ async def test_a_link_swapped_for_a_file_meanwhile_is_noticed(
 
 
 @as_root
+@pytest.mark.parametrize("path", ["server.key", "sslconf/server.key"])
+async def test_a_directory_exchanged_between_two_looks_gets_nothing_of_roots(
+    path: str,
+    transport: SFTPTransport,
+    mailroot: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name leads out of MailRoot whenever it is used, but for the question where it leads."""
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / "server.key").write_text("what root alone may read\n")
+    (outside / "server.key").chmod(0o640)
+    way, harmless, realpath = mailroot / "sslconf", mailroot / "kept", transport._sftp.realpath
+    harmless.mkdir()
+    (harmless / "server.key").write_text("mine\n")
+    way.symlink_to(outside)
+    if path == "server.key":
+        link(mailroot / path, Path("sslconf/server.key"))
+    for own in (way, harmless, harmless / "server.key", mailroot / "server.key"):
+        os.chown(own, XMAIL, XMAIL, follow_symlinks=False)
+
+    async def exchanged(asked: str) -> Any:
+        if asked != f"{mailroot}/{path}":
+            return await realpath(asked)
+        way.rename(mailroot / "aside")
+        harmless.rename(way)
+        try:
+            return await realpath(asked)
+        finally:
+            way.rename(harmless)
+            (mailroot / "aside").rename(way)
+
+    monkeypatch.setattr(transport._sftp, "realpath", exchanged)
+    assert await transport._sftp.realpath(f"{mailroot}/{path}") == f"{way}/server.key"
+    assert await refused(transport.read(path)) == "transport.link_owner"
+    assert await refused(transport.info(path)) == "transport.link_owner"
+    assert await refused(transport.set_private(path)) == "transport.link_owner"
+    assert whose(outside / "server.key") == (0, 0o640)
+
+
+@as_root
+async def test_what_is_reached_by_a_link_is_whose_the_link_is(
+    transport: SFTPTransport, mailroot: Path
+) -> None:
+    (mailroot / "kept").mkdir()
+    kept, key = mailroot / "kept" / "mail.key", mailroot / "server.key"
+    key.rename(kept)
+    key.symlink_to("kept/mail.key")
+    for link_uid, uid, trusted in (
+        (XMAIL, XMAIL, True),
+        (0, XMAIL, True),
+        (XMAIL, 0, False),
+        (0, 0, False),  # who owns MailRoot can have moved what root's link leads to
+        (XMAIL - 1, XMAIL, False),
+    ):
+        os.chown(key, link_uid, 0, follow_symlinks=False)
+        os.chown(kept, uid, 0)
+        if trusted:
+            assert await transport.read("server.key") == PAIR.key
+        else:
+            assert await refused(transport.read("server.key")) == "transport.link_owner"
+
+
+@as_root
+async def test_files_of_roots_are_read_where_no_link_leads_to_them(
+    transport: SFTPTransport, mailroot: Path
+) -> None:
+    os.chown(mailroot / "server.key", 0, 0)
+    assert await transport.read("server.key") == PAIR.key
+
+
+@as_root
 @pytest.mark.parametrize("there", ["sslconf", ""])
 async def test_only_what_was_made_here_is_given_away(
     there: str,
