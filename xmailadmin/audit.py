@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import OperationalError, models, transaction
 from django.http import HttpRequest
@@ -40,6 +42,7 @@ SYSTEM = "system"
 CHUNK = 2000  # rows that are read at once
 # What is no time, no JSON, or, in SQLite, no text; the last one is an error of the database there.
 UNREADABLE = (TypeError, ValueError, OperationalError)
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters
 
 Detail = str | int | bool | None | list[str] | list[int]
 
@@ -82,8 +85,8 @@ def record_all(
                 action=action,
                 object_type=obj._meta.model_name or "" if obj is not None else "",
                 object_id=str(obj.pk) if obj is not None else "",
-                object_name=str(obj)[:200] if obj is not None else "",
-                detail=dict(detail),
+                object_name=_storable(str(obj)[:200]) if obj is not None else "",
+                detail={name: _storable(value) for name, value in detail.items()},
             )
             entry.sha256 = _hash(entry)
             end = audit_note.End(entry.number, entry.sha256)
@@ -94,6 +97,15 @@ def record_all(
         whole = end.number == len(entries)
         transaction.on_commit(partial(audit_note.advance, end, whole=whole), robust=True)
     return entries
+
+
+def _storable(value: Any) -> Any:
+    """Returns the value without what PostgreSQL keeps in no text, so that no row fails for it."""
+    if isinstance(value, str):
+        return UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value
 
 
 def address_of(request: HttpRequest | None) -> str | None:

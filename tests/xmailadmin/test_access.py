@@ -207,6 +207,17 @@ def test_a_link_that_may_still_work_is_masked_in_the_audit(path: str) -> None:
     assert TOKEN[:8] not in told
 
 
+@pytest.mark.parametrize(
+    "path", ["/r/%00abc/x", "/account/link/%00/", "/hosts/%00", "/hosts/1/%ED%A0%80"]
+)
+def test_what_is_refused_at_an_odd_address_is_plainly_refused(path: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    people.sign_in(client, people.person("viewer"))
+    assert client.post(path).status_code in (403, 404)
+    for entry in AuditEntry.objects.filter(action="access.forged"):
+        assert "\0" not in entry.detail["path"]
+
+
 def test_an_address_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ACCESS, "guide")
     superuser = User.objects.create_superuser("root")

@@ -71,6 +71,14 @@ def test_a_chain_that_nobody_touched_is_whole() -> None:
     assert list(numbers) == list(range(1, 21))
 
 
+def test_what_no_database_keeps_is_put_on_record_all_the_same() -> None:
+    """PostgreSQL takes no NUL, and halves of characters are no UTF-8."""
+    entry = audit.record(None, "host.edit", fields=["a\0b", "\ud800"], before="\0", trusted=True)
+    assert entry.detail == {"fields": ["a\ufffdb", "\ufffd"], "before": "\ufffd", "trusted": True}
+    assert AuditEntry.objects.get(pk=entry.pk).detail == entry.detail
+    assert problems() == []
+
+
 def test_a_changed_row_is_found_100_of_100(undone: Any, tally: Tally) -> None:
     write()
     changes = {

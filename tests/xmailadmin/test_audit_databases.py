@@ -18,7 +18,7 @@ from xmailadmin import audit
 
 def write():
     for number in range({ROWS}):
-        audit.record(None, "host.edit", None, fields=[str(number)])
+        audit.record(None, "host.edit", None, fields=[str(number), "\\0 and \\ud800"])
     connection.close()
 
 threads = [Thread(target=write) for _ in range({THREADS})]
