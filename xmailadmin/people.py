@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ __all__ = [
     "remove_second_factor",
     "send_link",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 class LastAdministrator(Exception):
@@ -97,10 +100,11 @@ def address_of(token: str) -> str:
     return f"{settings.PORTAL_URL}{reverse('access_link', args=[token])}"
 
 
-def send_link(person: User, address: str) -> bool:
-    """Sends the address by mail where mail is configured; True if it is on its way."""
+def send_link(person: User, address: str) -> bool | None:
+    """Sends the address by mail where that is set up; True if it is on its way, None if nothing
+    was to be sent."""
     if not (settings.MAIL and person.email):
-        return False
+        return None
     text = _(
         "You are invited to xmailadmin as %(name)s. Open this address within three days and "
         "choose your password:\n\n%(address)s\n\nIt works once. If you did not expect this, do "
@@ -110,7 +114,8 @@ def send_link(person: User, address: str) -> bool:
     words = {"name": person.get_username(), "address": address}
     try:
         return bool(send_mail(subject, text % words, None, [person.email]))
-    except OSError:  # SMTP errors are OSErrors: the link is on the page in any case
+    except OSError as error:  # SMTP errors are OSErrors: the link is on the page in any case
+        logger.warning("The mail server took no invitation: %s", error)
         return False
 
 

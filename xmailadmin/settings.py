@@ -296,6 +296,7 @@ AUDIT_GUARD = True
 # Only where EMAIL_URL is set, such as smtp+tls://user:password@mail.example.jp:587
 MAIL = bool(home.from_environment("EMAIL_URL"))
 vars().update(environment.mail("EMAIL_URL"))
+EMAIL_TIMEOUT = 10  # seconds for each step: a person waits for the page with the link
 DEFAULT_FROM_EMAIL = environment.as_it_is("XMAILADMIN_MAIL_FROM", f"xmailadmin@{_url.hostname}")
 
 # --- Languages and time -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from datetime import timedelta
 from typing import Any
 
@@ -191,6 +192,22 @@ def test_the_link_is_mailed_where_mail_is_set_up(administrator: Client, settings
     path = invite(administrator, email="taro@example.jp")
     assert [letter.to for letter in mail.outbox] == [["taro@example.jp"]]
     assert path in mail.outbox[0].body
+
+
+def test_a_mail_server_that_is_silent_holds_no_invitation(
+    administrator: Client, settings: Any
+) -> None:
+    assert 0 < settings.EMAIL_TIMEOUT <= 10
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.MAIL = True
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
+        settings.EMAIL_TIMEOUT = 0.2
+        data = {"username": "taro", "email": "taro@example.jp", "roles": ["viewer"]}
+        page = administrator.post(reverse("person_invite"), data).content.decode()
+    assert "/account/link/" in page
+    assert "It could not be sent to taro@example.jp" in page
+    assert "It was also sent" not in page
 
 
 def test_inviting_needs_a_second_factor(boss: User) -> None:
