@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from certs.models import Pair
 from certs.models.lease import free, lease_end, new_token
+from hosts.key_mode import PRIVATE
 from hosts.mailroot import CERTIFICATE, KEY
 from hosts.messages import Message
 from hosts.models import Host
@@ -90,7 +91,7 @@ async def _read(target: Target) -> tuple[bytes | None, bytes | None]:
 
 async def _set_private(target: Target) -> None:
     async with open_transport(target) as transport:
-        await transport.set_private(KEY)
+        await transport.set_mode(KEY, PRIVATE)
 
 
 def _target(host: Host) -> Target:

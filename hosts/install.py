@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from hosts import probe as probes
+from hosts.key_mode import KeyMode
 from hosts.mailroot import SERVER_TAB
 from hosts.messages import Message
 from hosts.order import Journal, LeaseLost, Order, Outcome, PairFiles
@@ -22,7 +23,6 @@ from hosts.transports.base import (
     SSLCONF,
     ChannelUnusable,
     File,
-    FileInfo,
     Transport,
     TransportError,
 )
@@ -30,7 +30,6 @@ from hosts.transports.base import (
 __all__ = ["Journal", "LeaseLost", "Order", "Outcome", "PairFiles", "install"]
 
 KEY, CERTIFICATE = "server.key", "server.cert"
-READABLE_BY_OTHERS = 0o077
 #: How long a host that failed in the switch is given to be mended; then a later run goes on.
 MENDING_S = 15.0
 
@@ -60,6 +59,7 @@ class _Run:
         self.journal = journal
         folder = f"{SSLCONF}/" if order.place_only else ""
         self.key_path, self.certificate_path = folder + KEY, folder + CERTIFICATE
+        self.mode = KeyMode(transport, self.key_path)
         self.previous = order.previous
         self.resumed = order.previous is not None
         self.switching = False
@@ -87,7 +87,8 @@ class _Run:
         await self._connect()
         if not self.transport.confidential and not self.order.files.empty:
             return self.failed(Message("install.not_confidential"), permanent=True)
-        _, held = await together(self._make_sure_of_mailroot(), self._read())
+        looks = (self._make_sure_of_mailroot(), self._read(), self.mode.look_before())
+        _, held, _ = await together(*looks)
         if self.previous is None:
             self.previous = held
         self._settle(held)
@@ -123,7 +124,8 @@ class _Run:
     async def _unchanged(self, held: PairFiles) -> Outcome:
         if held.empty:
             return self._outcome("UNCHANGED", Message("install.nothing_there"))
-        await self._mend_mode()
+        if self.mode.was_open:
+            await self._mend_mode()
         if self.order.place_only:
             return self._outcome("UNCHANGED", Message("install.already_placed"))
         await self.step("VERIFY", self._verifying())
@@ -131,17 +133,15 @@ class _Run:
         return self._outcome("UNCHANGED", self._praise("install.unchanged"))
 
     async def _mend_mode(self) -> None:
-        if not self.transport.sets_mode:
-            return
-        found = await self.transport.info(self.key_path)
-        if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:
-            return
-        mode = f"{found.mode:04o}"
+        await self.proof.look_before()
+        mode = f"{self.mode.before:04o}"
         await self.step("SWITCH", Message("install.mending_mode", {"mode": mode}))
-        await self.transport.set_private(self.key_path)
-        mended = await self.transport.info(self.key_path)
-        if not self._note_open_key(mended):
-            self.notes.append(Message("install.mode_mended", {"mode": mode}))
+        note = await self.mode.mend()
+        await self.proof.look(self.order.files.sha256)
+        if self.proof.lost(self.order.files.sha256, suspicious=False):
+            note = await self.mode.give_back()
+            await self.proof.look(self.order.files.sha256)
+        self.notes.append(note)
 
     async def _write(self, files: PairFiles) -> None:
         """Put these files in place of whatever is there; None means no such file."""
@@ -208,23 +208,15 @@ class _Run:
         """Say so if the key can be read by others and the portal cannot help it."""
         if self.transport.sets_mode:
             try:
-                self._note_open_key(await self.transport.info(self.key_path))
+                note = self.mode.note_open(await self.transport.info(self.key_path))
             except TransportError as error:  # the pair is there all the same
-                self.notes.append(error.message)
+                note = error.message
+            if note:
+                self.notes.append(note)
         elif self.transport.target.os == "windows":
-            self.notes.append(Message("install.mode_windows", self._where()))
+            self.notes.append(Message("install.mode_windows", self.mode.where))
         elif self.previous is not None and self.previous.key is None:
-            self.notes.append(Message("install.mode_0666", self._where()))
-
-    def _note_open_key(self, found: FileInfo | None) -> bool:
-        if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:
-            return False
-        params = self._where() | {"mode": f"{found.mode:04o}"}
-        self.notes.append(Message("install.mode_stays", params))
-        return True
-
-    def _where(self) -> dict[str, str | int]:
-        return {"path": f"{self.transport.target.mailroot}/{self.key_path}"}
+            self.notes.append(Message("install.mode_0666", self.mode.where))
 
     # The way back.
 
@@ -251,6 +243,8 @@ class _Run:
         self.key_written = False
         sha256 = self.previous.sha256
         await self.proof.look(sha256)
+        if self.mode.was_open and not self.proof.restored(sha256, resumed=self.resumed):
+            await self._let_be_read_again(sha256)
         if self.proof.restored(sha256, resumed=self.resumed):
             return self._outcome(
                 "ROLLED_BACK", Message(f"install.{reason}_restored", params), broken
@@ -259,6 +253,17 @@ class _Run:
             Message("install.not_serving", {"endpoints": name_all(self.proof.others(sha256))})
         )
         return self._outcome("ROLLED_BACK", Message(f"install.{reason}_unproven", params), broken)
+
+    async def _let_be_read_again(self, sha256: str) -> None:
+        """The mode, too, was what there was before, and an XMail may need it."""
+        try:
+            note = await self.mode.give_back()
+            await self.proof.look(sha256)
+            if not self.proof.restored(sha256, resumed=self.resumed):
+                note = await self.mode.mend()  # that was not it
+        except TransportError as error:
+            note = error.message
+        self.notes.append(note)
 
     # The channel.
 

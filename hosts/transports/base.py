@@ -204,8 +204,8 @@ class Transport(ABC):
     async def remove(self, paths: Iterable[str]) -> None:
         """Delete the files in the order given; a missing one is no error."""
 
-    async def set_private(self, path: str) -> None:
-        """Make an existing file readable by its owner alone, where `sets_mode`."""
+    async def set_mode(self, path: str, mode: int) -> None:
+        """Set the permissions of an existing file, where `sets_mode`."""
         raise TransportError(Message("transport.no_mode", {"path": path}), permanent=True)
 
     def canonical(self, data: bytes | None) -> bytes | None:

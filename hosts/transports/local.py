@@ -119,10 +119,10 @@ class LocalTransport(Transport):
     async def remove(self, paths: Iterable[str]) -> None:
         await _in_thread(self._remove, [check_path(path) for path in paths])
 
-    async def set_private(self, path: str) -> None:
+    async def set_mode(self, path: str, mode: int) -> None:
         if not self.sets_mode:
-            return await super().set_private(path)
-        return await _in_thread(self._set_private, check_path(path))
+            return await super().set_mode(path, mode)
+        return await _in_thread(self._set_mode, check_path(path), mode)
 
     # What follows blocks, and runs in a thread.
 
@@ -317,7 +317,7 @@ class LocalTransport(Transport):
             name, arguments = self._at(path)
             os.unlink(name, **arguments)
 
-    def _set_private(self, path: str) -> None:
+    def _set_mode(self, path: str, mode: int) -> None:
         with _named(path):
             resolved = self._resolve(path)
             if resolved is None:
@@ -325,7 +325,7 @@ class LocalTransport(Transport):
             name, arguments = self._at(resolved[0])
             fd = os.open(name, os.O_RDONLY | _NOFOLLOW | _NONBLOCK, **arguments)
             try:
-                os.fchmod(fd, PRIVATE)
+                os.fchmod(fd, mode)
             finally:
                 os.close(fd)
 

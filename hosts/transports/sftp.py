@@ -147,14 +147,14 @@ class SFTPTransport(Transport):
     async def remove(self, paths: Iterable[str]) -> None:
         await together(*(self._unlink(check_path(path)) for path in paths))
 
-    async def set_private(self, path: str) -> None:
+    async def set_mode(self, path: str, mode: int) -> None:
         if not self.sets_mode:
-            return await super().set_private(path)
+            return await super().set_mode(path, mode)
         async with self._on(path):
             with suppress(*MISSING):
                 async with self._open(self._at(path), asyncssh.FXF_READ) as file:
                     await self._check(file, path)
-                    await file.setstat(SFTPAttrs(permissions=PRIVATE))
+                    await file.setstat(SFTPAttrs(permissions=mode))
 
     # Steps.
 

@@ -133,6 +133,11 @@ TEXTS: dict[str, Promise] = {
         "The private key can be read by others (mode %(mode)s) and the host's file system did not "
         "accept another mode. Run on the host: chmod 600 %(path)s"
     ),
+    "install.mode_needed": _(
+        "With mode 0600 XMail could not read its private key any more, so the key has mode "
+        "%(mode)s again, and others can read it, too. Make the user that XMail runs as the owner "
+        "of %(path)s, and install again."
+    ),
     "install.mode_0666": _(
         "XMail created the private key with mode 0666: every user of the host can read and write "
         "it. Run on the host: chmod 600 %(path)s"

@@ -71,7 +71,7 @@ async def try_everything(transport: Transport, path: str) -> None:
         lambda: transport.info(path),
         lambda: transport.list(path, "*"),
         lambda: transport.replace_all([File(path, b"overwritten\n", private=True)], "token"),
-        lambda: transport.set_private(path),
+        lambda: transport.set_mode(path, 0o600),
         lambda: transport.remove([path]),
     )
     for operation in operations:

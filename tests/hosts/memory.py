@@ -118,9 +118,9 @@ class MemoryTransport(Transport):
             self._use("unlink", path)
             self.host.files.pop(path, None)
 
-    async def set_private(self, path: str) -> None:
+    async def set_mode(self, path: str, mode: int) -> None:
         self._use("chmod", path)
-        self.host.modes[path] = 0o600
+        self.host.modes[path] = mode
 
     def _use(self, operation: str, path: str) -> None:
         assert self.open
@@ -138,6 +138,8 @@ class Wire:
         self.foreign: dict[str, str] = {}
         self.failures_left: dict[str, int] = {}
         self.probed: list[str] = []
+        self.needs_mode = 0o600  # of the key, or no handshake succeeds
+        self.gone_after: int | None = None  # so many looks at an endpoint each
 
     async def probe(self, address: str, endpoint: Endpoint) -> EndpointResult:
         """Look at one endpoint."""
@@ -151,6 +153,9 @@ class Wire:
             return self._result(endpoint, "done", self.foreign[name])
         pair = self.host.pair
         broken = (pair.key, pair.certificate) not in self.usable
+        broken |= self.needs_mode & ~self.host.modes.get("server.key", 0o600) != 0
+        if self.gone_after is not None:
+            broken |= self.probed.count(name) > self.gone_after
         if self.failures_left.get(name):
             self.failures_left[name] -= 1
             broken = True

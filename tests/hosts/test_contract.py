@@ -136,11 +136,11 @@ async def test_mends_the_mode_of_a_key(site: Site) -> None:
     (site.root / "server.key").chmod(0o666)
     async with site.transport() as transport:
         if transport.sets_mode:
-            await transport.set_private("server.key")
+            await transport.set_mode("server.key", 0o600)
             assert site.mode("server.key") == 0o600
         else:
             with pytest.raises(TransportError):
-                await transport.set_private("server.key")
+                await transport.set_mode("server.key", 0o600)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to others")

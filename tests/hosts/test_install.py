@@ -78,6 +78,36 @@ async def test_unchanged_mends_the_mode_of_the_key() -> None:
     assert stage.host.changes == ["chmod server.key"]
 
 
+async def test_unchanged_leaves_the_mode_that_xmail_needs() -> None:
+    """An XMail that reads the key through its group would lose TLS with 0600."""
+    stage = Stage(NEW_FILES)
+    stage.host.modes["server.key"] = stage.wire.needs_mode = 0o640
+    outcome = await stage.run(order())
+    assert outcome.message.code == "install.unchanged"
+    assert stage.host.modes["server.key"] == 0o640
+    params = {"path": "/MailRoot/server.key", "mode": "0640"}
+    assert outcome.notes == [Message("install.mode_needed", params)]
+
+
+async def test_mode_that_xmail_needs_comes_back_with_the_previous_pair() -> None:
+    stage = Stage(OLD_FILES)
+    stage.host.modes["server.key"] = stage.wire.needs_mode = 0o640
+    outcome = await stage.run(order())
+    assert (outcome.status, outcome.message.code) == ("ROLLED_BACK", "install.endpoints_restored")
+    assert (stage.host.pair, stage.host.modes["server.key"]) == (OLD_FILES, 0o640)
+    assert codes(outcome.notes) == ["install.mode_needed"]
+
+
+async def test_mode_that_does_not_help_is_not_given_back() -> None:
+    stage = Stage(OLD_FILES)
+    stage.host.modes["server.key"] = 0o644
+    stage.wire.gone_after = 1
+    outcome = await stage.run(order())
+    assert (outcome.status, outcome.message.code) == ("ROLLED_BACK", "install.endpoints_unproven")
+    assert stage.host.modes["server.key"] == 0o600
+    assert "install.mode_needed" not in codes(outcome.notes)
+
+
 async def test_unchanged_names_the_endpoints_that_serve_something_else() -> None:
     stage = Stage(NEW_FILES)
     stage.wire.foreign["pop3s"] = STRANGER.sha256
@@ -253,7 +283,7 @@ async def test_failure_of_the_first_write_changes_nothing_and_is_said() -> None:
 
 async def test_switch_broken_half_way_is_finished_over_a_new_connection() -> None:
     stage = Stage(OLD_FILES)
-    written = 1 + 2 + 2 + 1  # connect, read both, stage both, write the key
+    written = 1 + 3 + 2 + 1  # connect, read both and the mode, stage both, write the key
     stage.host.faults |= dict.fromkeys(range(written, written + 3), BROKEN)  # and both reads
     outcome = await stage.run(order())
     assert outcome.status == "INSTALLED"
@@ -294,7 +324,7 @@ async def test_host_that_vanishes_in_the_switch_is_of_unknown_state() -> None:
 
 async def test_read_back_over_a_broken_connection_is_repeated_over_a_new_one() -> None:
     stage = Stage(OLD_FILES)
-    stage.host.faults[1 + 2 + 2 + 2] = BROKEN
+    stage.host.faults[1 + 3 + 2 + 2] = BROKEN
     outcome = await stage.run(order())
     assert outcome.status == "INSTALLED"
     assert stage.host.log.count("connect") == 2

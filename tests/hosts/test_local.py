@@ -276,5 +276,5 @@ async def test_windows_knows_neither_modes_nor_directory_handles(
         await transport.remove(["server.key"])
         assert await transport.read("server.key") is None
         with pytest.raises(TransportError):
-            await transport.set_private("server.cert")
+            await transport.set_mode("server.cert", 0o600)
     assert list((mailroot / "sslconf").iterdir()) == []

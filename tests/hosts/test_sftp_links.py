@@ -69,7 +69,7 @@ async def test_a_link_out_of_mailroot_is_not_followed(
     link(mailroot / "server.cert", secret)
     assert await refused(transport.read("server.cert")) == "transport.link_outside"
     assert await refused(transport.info("server.cert")) == "transport.link_outside"
-    assert await refused(transport.set_private("server.cert")) == "transport.link_outside"
+    assert await refused(transport.set_mode("server.cert", 0o600)) == "transport.link_outside"
     assert whose(secret) == (os.geteuid(), 0o640)
 
 
@@ -88,7 +88,7 @@ async def test_a_link_inside_mailroot_is_followed(transport: SFTPTransport, mail
     (mailroot / "server.key").symlink_to("kept/mail.key")
     assert await transport.read("server.key") == PAIR.key
     (mailroot / "kept" / "mail.key").chmod(0o644)
-    await transport.set_private("server.key")
+    await transport.set_mode("server.key", 0o600)
     assert (mailroot / "kept" / "mail.key").stat().st_mode & 0o777 == 0o600
 
 
@@ -113,7 +113,7 @@ async def test_a_link_swapped_for_a_file_meanwhile_is_noticed(
     link(path, secret)
     assert await refused(transport.read("server.cert")) == "transport.link_outside"
     link(path, secret)
-    assert await refused(transport.set_private("server.cert")) == "transport.link_outside"
+    assert await refused(transport.set_mode("server.cert", 0o600)) == "transport.link_outside"
     assert whose(secret) == (0, 0o640)
 
 
