@@ -106,6 +106,10 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
         params: dict[str, Param] = {"path": path, "mode": f"{key.mode:04o}"}
         others = bool(key.mode & 0o007)
         code = "diagnosis.key_open_to_all" if others else "diagnosis.key_open_to_group"
+        if (owner := facts.mailroot_uid) not in {None, 0, key.uid} and key.uid is not None:
+            # XMail may read the key through what is taken away here.
+            command = f"chown {owner} {shlex.quote(path)} && chmod 600 {shlex.quote(path)}"
+            mend = Message("remedy.run", {"command": command})
         yield finding("error" if others else "warning", Message(code, params), mend)
     yield from _owner(facts, path)
 

@@ -174,6 +174,10 @@ def test_a_key_that_xmail_may_not_read() -> None:
     assert "key_owner" not in owned(1001, 0o600, 1001)
     assert "key_owner" not in owned(1001, 0o600, 0)  # an XMail that runs as root reads it
     assert "key_owner" not in owned(0, 0o640, 1001)
+    path = "'/var/Mail Root/server.key'"
+    assert owned(0, 0o640, 1001)["key_open_to_group"].remedy == Message(
+        "remedy.run", {"command": f"chown 1001 {path} && chmod 600 {path}"}
+    )
 
 
 @pytest.mark.parametrize(
