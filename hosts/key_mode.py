@@ -6,7 +6,8 @@ from hosts.messages import Message
 from hosts.transports.base import FileInfo, Transport
 
 PRIVATE = 0o600
-READABLE_BY_OTHERS = 0o077
+OPEN_TO_OTHERS = 0o077
+READ_BY_OTHERS = 0o044
 
 
 class KeyMode:
@@ -30,23 +31,24 @@ class KeyMode:
     @property
     def was_open(self) -> bool:
         """Whether others had access."""
-        return bool((self.before or 0) & READABLE_BY_OTHERS)
+        return bool((self.before or 0) & OPEN_TO_OTHERS)
 
     async def mend(self) -> Message:
         """Take the access of others away; what to tell about it."""
         await self.transport.set_mode(self.path, PRIVATE)
         found = await self.transport.info(self.path)
-        return self.note_open(found) or Message("install.mode_mended", {"mode": self._shown})
+        mended = Message("install.mode_mended", {"mode": f"{self.before or 0:04o}"})
+        return self.note_open(found) or mended
 
     async def give_back(self) -> Message:
         """Let those read the key again who could before; what to tell about it."""
-        assert self.before is not None  # noqa: S101  asked for only where it `was_open`
-        await self.transport.set_mode(self.path, self.before)
-        return Message("install.mode_needed", self.where | {"mode": self._shown})
+        mode = PRIVATE | (self.before or 0) & READ_BY_OTHERS
+        await self.transport.set_mode(self.path, mode)
+        return Message("install.mode_needed", self.where | {"mode": f"{mode:04o}"})
 
     def note_open(self, found: FileInfo | None) -> Message | None:
         """What to tell of a key that others can read; None if they cannot, as far as is known."""
-        if found is None or found.mode is None or not found.mode & READABLE_BY_OTHERS:
+        if found is None or found.mode is None or not found.mode & OPEN_TO_OTHERS:
             return None
         return Message("install.mode_stays", self.where | {"mode": f"{found.mode:04o}"})
 
@@ -54,7 +56,3 @@ class KeyMode:
     def where(self) -> dict[str, str | int]:
         """The file, as a parameter of a message."""
         return {"path": f"{self.transport.target.mailroot}/{self.path}"}
-
-    @property
-    def _shown(self) -> str:
-        return f"{self.before or 0:04o}"

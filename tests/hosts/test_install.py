@@ -90,8 +90,9 @@ async def test_unchanged_leaves_the_mode_that_xmail_needs() -> None:
 
 
 async def test_mode_that_xmail_needs_comes_back_with_the_previous_pair() -> None:
+    """To be read, that is: nobody needs to write it, or to run it."""
     stage = Stage(OLD_FILES)
-    stage.host.modes["server.key"] = stage.wire.needs_mode = 0o640
+    stage.host.modes["server.key"], stage.wire.needs_mode = 0o4670, 0o640
     outcome = await stage.run(order())
     assert (outcome.status, outcome.message.code) == ("ROLLED_BACK", "install.endpoints_restored")
     assert (stage.host.pair, stage.host.modes["server.key"]) == (OLD_FILES, 0o640)

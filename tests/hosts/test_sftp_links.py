@@ -155,7 +155,7 @@ async def test_a_directory_exchanged_between_two_looks_gets_nothing_of_roots(
     assert await transport._sftp.realpath(f"{mailroot}/{path}") == f"{way}/server.key"
     assert await refused(transport.read(path)) == "transport.link_owner"
     assert await refused(transport.info(path)) == "transport.link_owner"
-    assert await refused(transport.set_private(path)) == "transport.link_owner"
+    assert await refused(transport.set_mode(path, 0o600)) == "transport.link_owner"
     assert whose(outside / "server.key") == (0, 0o640)
 
 
