@@ -7,6 +7,7 @@ import io
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -167,6 +168,19 @@ def test_round_trip_through_postgresql(
     assert "complete and unchanged" in small.manage("verify_audit").stdout
 
 
+def test_restored_beside_its_own_keys(
+    portal: Portal, backup: Path, passphrase_file: str, tmp_path: Path
+) -> None:
+    """The same portal moves to another database, with the data directory that it has."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    for name in ("master.key", "secret.key"):
+        shutil.copy(portal.home / name, home / name)
+    moved = Portal(home, {"DATABASE_URL": f"sqlite:///{tmp_path}/other.sqlite3"})
+    restored(moved, backup, passphrase_file)
+    assert same(portal, moved)
+
+
 def refusal(portal: Portal, *arguments: str) -> str:
     done = portal.manage(*arguments, check=False)
     assert done.returncode == 1, done.stdout
@@ -281,6 +295,22 @@ class TestRefusals:
         assert "a portal already" in told
         assert shell(portal, FINGERPRINT) == before
         assert (portal.home / "master.key").read_text() == keys
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_a_portal_with_its_rows_in_another_database_keeps_its_keys(
+        self, empty: Portal, backup: Path, passphrase_file: str, tmp_path: Path, damaged: bool
+    ) -> None:
+        empty.manage("prepare")
+        if damaged:
+            (empty.home / "master.key").write_text("damag\u00e9", encoding="utf-8")
+        names = [empty.home / name for name in ("master.key", "secret.key", "audit.head")]
+        before = [file.read_bytes() for file in names]
+        other = tmp_path / "other.sqlite3"
+        elsewhere = replace(empty, extra_environment={"DATABASE_URL": f"sqlite:///{other}"})
+        told = refusal(elsewhere, "restore", str(backup), "--passphrase-file", passphrase_file)
+        assert f"{empty.home}/master.key is not among the keys of the backup" in told
+        assert [file.read_bytes() for file in names] == before
+        assert not other.exists()
 
     def test_a_file_that_is_there_stays(
         self, portal: Portal, passphrase_file: str, tmp_path: Path

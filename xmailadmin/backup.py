@@ -120,6 +120,7 @@ def restore(path: Path, passphrase: str) -> dict[str, int]:
                 "version, then install this one."
             )
         try:
+            _check_keys(head["secrets"]["master_keys"])
             with _nothing_half_done():
                 migrate()
                 _check_place()
@@ -252,6 +253,27 @@ def _scratch() -> Iterator[IO[str]]:
     finally:
         with suppress(OSError):  # what a full disk did not take is thrown away in any case
             file.close()
+
+
+def _check_keys(master_keys: str) -> None:
+    """Raises BackupError if a master key in the data directory would be lost.
+
+    The portal that it belongs to may have its rows in another database than the configured one.
+    """
+    file = home.directory() / vault.KEY_FILE
+    if home.from_environment(SECRETS["master_keys"][1]) or not file.exists():
+        return
+    try:
+        there = file.read_text(encoding="ascii").strip(", \n")
+        lost = vault.ids_of(there) - vault.ids_of(master_keys) if there else set()
+    except (vault.VaultError, UnicodeDecodeError):
+        lost = {"unreadable"}
+    if lost:
+        raise BackupError(
+            f"{file} is not among the keys of the backup, and a restore would replace it: a portal "
+            "may need it. Set XMAILADMIN_HOME to an empty directory; if nothing needs that file, "
+            "move it away."
+        )
 
 
 def _check_place() -> None:
