@@ -7,6 +7,7 @@ from typing import Any
 import django_tables2 as tables
 from django.utils.translation import gettext_lazy as _
 
+from hosts.models import Deployment, Installation
 from xmailadmin.audit_words import person
 from xmailadmin.tables import Cell
 
@@ -22,8 +23,9 @@ class Person(tables.Column):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(attrs={"td": {"class": "words"}}, **options)
 
-    def render(self, value: str) -> str:
-        return person(value)
+    def render(self, value: str, record: Deployment | Installation) -> str:
+        asked = record.deployment if isinstance(record, Installation) else record
+        return person(value, asked.created_by_id)
 
 
 class HostTable(tables.Table):  # type: ignore[misc]

@@ -172,9 +172,12 @@ def word(action: str) -> str:
     return str(ACTIONS.get(action, action))
 
 
-def person(name: str) -> str:
-    """Returns who did something: a user name as it is, the portal and nobody in words."""
-    if name == SYSTEM:
+def person(name: str, account: int | None) -> str:
+    """Returns who did something: a user name as it is, the portal and nobody in words.
+
+    An older account may have the name that stands for the portal; it has a number all the same.
+    """
+    if name == SYSTEM and account is None:
         return str(_("the portal itself"))
     return name or str(_("nobody signed in"))
 
@@ -182,8 +185,8 @@ def person(name: str) -> str:
 def named(field: str, text: str) -> Q:
     """Returns the condition that the person in `field` is called like `text`, or is shown so."""
     wanted = Q(**{f"{field}__icontains": text})
-    if text.casefold() in person(SYSTEM).casefold():
-        wanted |= Q(**{field: SYSTEM})
+    if text.casefold() in person(SYSTEM, None).casefold():
+        wanted |= Q(**{field: SYSTEM, f"{field.removesuffix('_name')}__isnull": True})
     return wanted
 
 

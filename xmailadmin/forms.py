@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin import limits
-from xmailadmin.models import User
+from xmailadmin.models import User, refuse_reserved_name
 from xmailadmin.roles import ROLES
 
 __all__ = [
@@ -73,6 +73,7 @@ class InviteForm(RolesForm):
 
     def clean_username(self) -> str:
         name: str = self.cleaned_data["username"]
+        refuse_reserved_name(name)
         if User.objects.filter(username__iexact=name).exists():
             raise ValidationError(NAME_TAKEN)
         return name

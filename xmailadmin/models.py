@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -16,11 +19,29 @@ from xmailadmin.roles import PERMISSIONS, Role, roles_of
 LINK_AGE = timedelta(hours=72)
 
 
+# What stands for the portal, or for nobody, on record or on a page; and a name of signs alone.
+RESERVED_NAMES = frozenset(
+    {"", "system", "portal", "theportal", "theportalitself", "xmailadmin", "nobody"}
+)
+
+
+def refuse_reserved_name(name: str) -> None:
+    """Raises ValidationError for a name that reads as the portal itself, whatever signs are in."""
+    letters = re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", name).casefold())
+    if letters in RESERVED_NAMES:
+        raise ValidationError(_("This name would read as the portal itself. Choose another one."))
+
+
 class User(AbstractUser):
     """A member of the team."""
 
     class Meta(AbstractUser.Meta):
         permissions = PERMISSIONS
+
+    def clean(self) -> None:
+        super().clean()
+        if self._state.adding:
+            refuse_reserved_name(self.username)
 
     def get_absolute_url(self) -> str:
         return reverse("person_detail", args=[self.pk])

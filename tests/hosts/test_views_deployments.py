@@ -357,3 +357,31 @@ def test_what_a_command_did_was_done_by_the_portal_in_the_readers_words(
         assert len(found.context["table"].rows) > 0, name
         none = admin_client.get(reverse(name), {"person": "hanako"}, headers=reads)
         assert len(none.context["table"].rows) == 0, name
+
+
+def test_an_older_account_called_system_is_not_the_portal(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    person = User.objects.create_superuser("system")
+    host = local_host(tmp_path)
+    deployment = deploy.create_deployment(issued_pair(), [host], by=person)
+    for address in (
+        reverse("dashboard"),
+        host.get_absolute_url(),
+        deployment.get_absolute_url(),
+        deployment.installations.get().get_absolute_url(),
+        reverse("deployment_list"),
+        reverse("installation_list"),
+    ):
+        page = text(admin_client.get(address))
+        assert re.search(r"(?<!perating )(?<!Like the )\bsystem\b", page), address
+        assert "the portal itself" not in page, address
+    for name in ("deployment_list", "installation_list", "audit_list"):
+        by_person, by_portal = (
+            {row.record.pk for row in page.context["table"].rows}
+            for page in (
+                admin_client.get(reverse(name), {"person": who}) for who in ("system", "the portal")
+            )
+        )
+        assert by_person - by_portal, name
+        assert by_portal < by_person, name

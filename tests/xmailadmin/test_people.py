@@ -19,6 +19,7 @@ from tests import people
 from xmailadmin import people as team
 from xmailadmin import roles
 from xmailadmin.forms import InviteForm
+from xmailadmin.home import HomeError
 from xmailadmin.models import AccessLink, AuditEntry, User
 from xmailadmin.prepare import first_administrator
 
@@ -169,6 +170,10 @@ def test_a_weak_password_is_refused(administrator: Client) -> None:
         ({"username": "a b"}, "Enter a valid username"),
         ({"username": "bоss"}, "Enter a valid username"),  # a Cyrillic letter
         ({"username": "ｂｏｓｓ"}, "There is already an account with this name."),
+        ({"username": "System"}, "This name would read as the portal itself."),
+        ({"username": "ｓｙｓｔｅｍ"}, "This name would read as the portal itself."),
+        ({"username": "the-portal"}, "This name would read as the portal itself."),
+        ({"username": ".."}, "This name would read as the portal itself."),
         ({"email": "BOSS@example.jp"}, "There is already an account with this e-mail address."),
         ({"email": "x"}, "Enter a valid email address."),
         ({"roles": []}, "Choose at least one role."),
@@ -275,6 +280,15 @@ def test_administrators_who_demote_each_other_leave_one(boss: User) -> None:
     assert roles.administrators().get() == boss
     assert by_boss.get(reverse("person_list")).status_code == 200
     assert by_other.get(reverse("person_list")).status_code == 403
+
+
+def test_the_first_administrator_cannot_be_called_like_the_portal(monkeypatch: Any) -> None:
+    monkeypatch.setenv("XMAILADMIN_ADMIN", "system")
+    with pytest.raises(HomeError, match="read as the portal itself"):
+        first_administrator()
+    assert not User.objects.exists()
+    people.person("viewer", username="system")  # of an older portal
+    assert first_administrator() is not None
 
 
 def test_the_first_administrator_again_keeps_the_password(monkeypatch: Any) -> None:

@@ -36,9 +36,9 @@ def action_words(entry: AuditEntry) -> str:
 
 
 @register.filter
-def person_name(name: str) -> str:
-    """Returns who did something, in words where it was not a person."""
-    return person(name)
+def person_name(name: str, account: int | None) -> str:
+    """Returns who did something, in words where it was not a person (who has an account)."""
+    return person(name, account)
 
 
 @register.filter
