@@ -18,7 +18,7 @@ from certs.problems import PROBLEMS
 from hosts import addresses, mailroot
 from hosts.messages import Message, Param
 from hosts.models import Host
-from hosts.models.host import SECRETS
+from hosts.models.host import CONNECTION, SECRETS
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.transports import (
@@ -36,11 +36,6 @@ __all__ = ["CONNECTION", "PORTS", "HostForm", "real_path"]
 
 # A name, path or key is no word: nothing shall correct it or begin it with a capital.
 EXACT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-# What decides how the host is reached and what is met there.
-CONNECTION = (
-    "transport", "os", "mailroot", "address", "port", "user", "trust_fingerprint", "jump",
-    "allow_plain_key",
-)  # fmt: skip
 PORTS = (
     "smtp_port",
     "submission_port",
@@ -150,6 +145,7 @@ class HostForm(forms.ModelForm[Host]):
         #: Says so if a link leads to the MailRoot: the directory itself is registered.
         self.moved: Message | None = None
         self._stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
+        self._loaded = self.instance.connection()
         transport = self.fields["transport"]
         assert isinstance(transport, forms.ChoiceField)  # noqa: S101  for the type checker
         transport.choices = [choice for choice in Host.Transport.choices if choice[0] in REGISTRY]
@@ -338,11 +334,16 @@ class HostForm(forms.ModelForm[Host]):
 
     @transaction.atomic
     def save(self, commit: bool = True) -> Host:
-        """Writes what was changed and nothing else: meanwhile an installation may have begun."""
+        """Writes what was changed and nothing else: meanwhile an installation may have begun.
+
+        Raises ChangedMeanwhile: the look at the host, which may take a minute, was at what was
+        loaded, and so was what decided which secrets had to be entered again.
+        """
         if self.instance._state.adding:
             host = super().save(commit)
         else:
             host = self.instance
+            host.lock(self._loaded)
             host.save(update_fields=[name for name in self.changed if name in self._stored])
         if self.secrets:
             host.keep_secrets(**self.secrets)

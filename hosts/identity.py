@@ -66,8 +66,12 @@ async def confirm(target: Target, fingerprint: str) -> Meeting:
 
 
 def trust(host: Host, fingerprint: str, *, by: HttpRequest | User | None) -> None:
-    """Puts on record whom the portal takes the host for from now on, and whom until now."""
+    """Puts on record whom the portal takes the host for from now on, and whom until now.
+
+    Raises ChangedMeanwhile if it is not the host any more at which the identity was met.
+    """
     with transaction.atomic():
+        host.lock(host.connection())
         before = host.trust_fingerprint
         host.trust_fingerprint = fingerprint
         host.save(update_fields=["trust_fingerprint"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator
@@ -16,15 +17,24 @@ from hosts.probe import Endpoint
 from hosts.transports.base import Credential, Target
 from xmailadmin import vault
 
-__all__ = ["Host"]
+__all__ = ["CONNECTION", "SECRETS", "ChangedMeanwhile", "Host"]
 
 SECRETS = ("password", "private_key", "passphrase")
+# What decides how the host is reached and what is met there.
+CONNECTION = (
+    "transport", "os", "mailroot", "address", "port", "user", "trust_fingerprint", "jump",
+    "allow_plain_key",
+)  # fmt: skip
 
 PortField = functools.partial(
     models.PositiveIntegerField,
     validators=[MaxValueValidator(65535)],
     help_text=_("0 = off"),
 )
+
+
+class ChangedMeanwhile(Exception):
+    """Somebody else has changed how a host is reached, or its secrets, since it was loaded."""
 
 
 class Host(Leased):
@@ -128,19 +138,33 @@ class Host(Leased):
         }
         return [Endpoint(name, port) for name, port in ports.items() if port]
 
+    def connection(self) -> dict[str, object]:
+        """Returns how the host is reached, with its secrets as they are sealed."""
+        return {name: getattr(self, name) for name in (*CONNECTION, *map(_sealed, SECRETS))}
+
+    def lock(self, loaded: Mapping[str, object]) -> None:
+        """Locks the row until the transaction ends, so that nobody changes the host meanwhile.
+
+        Raises ChangedMeanwhile if its `connection()` is not any more what was loaded: what one
+        person enters for a host must not go to where another one has just pointed it.
+        """
+        row = Host.objects.select_for_update().filter(pk=self.pk)
+        if row.values(*loaded).first() != loaded:
+            raise ChangedMeanwhile
+
     def keep_secrets(self, **secrets: str) -> None:
         """Seals the named secrets (password, private_key, passphrase) into the saved row."""
         for name, secret in secrets.items():
-            field = f"{name}_sealed"
+            field = _sealed(name)
             sealed = vault.seal(secret.encode(), vault.place(self, field)) if secret else ""
             setattr(self, field, sealed)
-        self.save(update_fields=[f"{name}_sealed" for name in secrets])
+        self.save(update_fields=[*map(_sealed, secrets)])
 
     def target(self) -> Target:
         """Returns what a transport needs, secrets unsealed. Raises vault.VaultError."""
         opened = {}
         for name in SECRETS:
-            field = f"{name}_sealed"
+            field = _sealed(name)
             if sealed := getattr(self, field):
                 opened[name] = vault.open_sealed(sealed, vault.place(self, field)).decode()
         return Target(
@@ -160,3 +184,7 @@ class Host(Leased):
             allowed_networks=settings.ALLOWED_NETWORKS,
             mailroot_bases=tuple(map(str, settings.MAILROOT_BASES)),
         )
+
+
+def _sealed(secret: str) -> str:
+    return f"{secret}_sealed"

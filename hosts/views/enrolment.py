@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -16,8 +17,9 @@ from certs.models import Pair
 from hosts import identity
 from hosts.filters import key
 from hosts.host_form import CONNECTION, HostForm
+from hosts.messages import Message
 from hosts.models import Host
-from hosts.models.host import SECRETS
+from hosts.models.host import SECRETS, ChangedMeanwhile
 from hosts.registration import Inspection, shown_identity
 from hosts.transports import normal_fingerprint
 from hosts.views import present
@@ -27,6 +29,7 @@ from xmailadmin import audit, celery
 from xmailadmin.vault import VaultError
 
 GET_OR_POST = ("GET", "HEAD", "POST")
+CHANGED = Message("registration.changed_meanwhile")
 
 
 @require_http_methods(GET_OR_POST)
@@ -53,19 +56,28 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
     host = get_object_or_404(Host, pk=pk)
     form = HostForm(request.POST or None, instance=host)
     if request.method == "POST" and form.is_valid():
-        changed = form.changed
-        host = form.save()
-        told = {"fields": changed}
-        if "trust_fingerprint" in changed:
-            audit.record(request, "host.edit", host, **told, trusted=host.trust_fingerprint)
+        try:
+            _save(request, form)
+        except ChangedMeanwhile:
+            form.add_error(None, word(CHANGED))
         else:
-            audit.record(request, "host.edit", host, **told)
-        celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
-        messages.success(request, _("The changes are saved."))
-        if form.moved is not None:
-            messages.info(request, word(form.moved))
-        return redirect(awaiting(host))
+            celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
+            messages.success(request, _("The changes are saved."))
+            if form.moved is not None:
+                messages.info(request, word(form.moved))
+            return redirect(awaiting(host))
     return _page(request, form, get_object_or_404(Host, pk=pk))
+
+
+@transaction.atomic
+def _save(request: HttpRequest, form: HostForm) -> None:
+    changed = form.changed
+    host = form.save()
+    told = {"fields": changed}
+    if "trust_fingerprint" in changed:
+        audit.record(request, "host.edit", host, **told, trusted=host.trust_fingerprint)
+    else:
+        audit.record(request, "host.edit", host, **told)
 
 
 @require_POST
@@ -164,6 +176,11 @@ def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
     except VaultError:
         messages.error(request, _("The secrets of this host cannot be opened."))
         return redirect(host)
+    except ChangedMeanwhile:
+        # Whoever was met, was met at another place, or with other secrets, than it has now.
+        outcome = identity.Meeting(problem=CHANGED)
+        host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
+        context = {"host": host, "stored_shown": _shown(host, host.trust_fingerprint)}
     context |= {
         "looked": True,
         "problem": word(outcome.problem) if outcome.problem is not None else "",

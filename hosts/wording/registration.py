@@ -55,6 +55,10 @@ TEXTS: dict[str, Promise] = {
         "The host shows yet another identity than the one that you confirmed, so nothing was "
         "changed. Compare again."
     ),
+    "registration.changed_meanwhile": _(
+        "Somebody changed this host meanwhile, so nothing was saved. Look at it again, and then "
+        "enter once more what is still to be changed."
+    ),
     "registration.login": _("Logged in as %(user)s (%(milliseconds)s ms)."),
     "registration.remote_mailroot": _(
         "%(path)s is a MailRoot; reading a file there took %(milliseconds)s ms."

@@ -9,7 +9,9 @@ from django.core.management.base import CommandParser
 
 from hosts import identity
 from hosts.management.deploying import DeployingCommand
+from hosts.messages import Message
 from hosts.models import Host
+from hosts.models.host import ChangedMeanwhile
 from hosts.registration import shown_identity
 from hosts.transports import normal_fingerprint
 from hosts.wording import word
@@ -40,7 +42,7 @@ class Command(DeployingCommand):
         if wanted:
             met = asyncio.run(identity.confirm(host.target(), wanted))
             if met.trusted:
-                identity.trust(host, wanted, by=None)
+                self._trust(host, wanted)
         else:
             met = asyncio.run(identity.look(host.target()))
         good = met.trusted or (bool(met.met) and met.met == before)
@@ -59,3 +61,9 @@ class Command(DeployingCommand):
             "met": met.met,
             "code": met.problem.code if met.problem is not None else "",
         }, not good
+
+    def _trust(self, host: Host, fingerprint: str) -> None:
+        try:
+            identity.trust(host, fingerprint, by=None)
+        except ChangedMeanwhile:
+            self.fail(word(Message("registration.changed_meanwhile")))

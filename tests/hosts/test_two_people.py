@@ -1,0 +1,150 @@
+"""Two people who change one host at the same moment: what one enters goes only where it was meant.
+
+A look at a host takes seconds, as long as its server pleases; here the other person is through
+with all of it while the first one's look is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+
+from hosts import identity
+from hosts.host_form import HostForm
+from hosts.models import Host
+from tests.doubles.mailroot import make_mailroot, write_pair
+from tests.doubles.xmail import XMail
+from tests.hosts.ctrl.cases import NEW, OLD
+from tests.hosts.pages import text
+from tests.hosts.test_views_enrolment import ctrl_fields
+from xmailadmin.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+MEANWHILE = "Somebody changed this host meanwhile"
+
+
+@pytest.fixture(autouse=True)
+def _brisk(brisk_ctrl: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
+@pytest.fixture
+def host(admin_client: Client, xmail: XMail) -> Host:
+    admin_client.post(reverse("host_add"), ctrl_fields(xmail, confirmed=OLD.sha256))
+    return Host.objects.get()
+
+
+@pytest.fixture
+def during_the_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Has something happen once, in the midst of the next look of a form at its host."""
+
+    def arrange(other: Callable[[], Any]) -> None:
+        look = HostForm._look
+
+        def slow(form: HostForm, path: str) -> None:
+            monkeypatch.setattr(HostForm, "_look", look)
+            other()
+            look(form, path)
+
+        monkeypatch.setattr(HostForm, "_look", slow)
+
+    return arrange
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": 1}, {"user": "somebody"}, {"trust_fingerprint": NEW.sha256},
+        {"allow_plain_key": True}, {"mailroot": "/elsewhere"}, {"password_sealed": ""},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_nothing_is_saved_over_what_somebody_else_changed_during_the_look(
+    admin_client: Client, host: Host, xmail: XMail, during_the_look: Any, change: dict[str, Any]
+) -> None:
+    sealed = host.password_sealed
+    during_the_look(lambda: Host.objects.update(**change))
+    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256, memo="rack 3")
+    page = admin_client.post(reverse("host_edit", args=[host.pk]), sent)
+    assert page.status_code == 200
+    assert text(page).count(MEANWHILE) == 1
+    assert "rack 3" in text(page), "what was typed is still there"
+    assert xmail.password not in page.content.decode()
+    host.refresh_from_db()
+    assert host.password_sealed == change.get("password_sealed", sealed)
+    assert host.memo == ""
+    assert not AuditEntry.objects.filter(action="host.edit").exists()
+
+
+def test_a_password_that_a_colleague_enters_does_not_go_to_the_server_of_a_slow_form(
+    admin_client: Client, host: Host, xmail: XMail, tmp_path: Path, during_the_look: Any
+) -> None:
+    """Whoever owns the server decides how long the look takes, and waits for the password."""
+    Host.objects.update(password_sealed="")
+    edit = reverse("host_edit", args=[host.pk])
+    mailroot = make_mailroot(tmp_path / "evil", key=NEW.key, certificate=NEW.certificate)
+    with XMail(mailroot) as evil:
+        pointed_there = ctrl_fields(evil, trust_fingerprint=NEW.sha256)
+        rightly = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
+        during_the_look(lambda: admin_client.post(edit, rightly))
+        page = text(admin_client.post(edit, pointed_there))
+        assert MEANWHILE in page, page
+        host.refresh_from_db()
+        assert host.port == xmail.ports["ctrl"]
+        assert host.target().credential.password == xmail.password
+        again = admin_client.post(edit, pointed_there | {"password": ""})
+        assert "would go to another place" in text(again)
+
+
+def test_a_host_that_was_deleted_during_the_look_is_gone(
+    admin_client: Client, host: Host, xmail: XMail, during_the_look: Any
+) -> None:
+    during_the_look(lambda: Host.objects.all().delete())
+    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
+    page = admin_client.post(reverse("host_edit", args=[host.pk]), sent)
+    assert page.status_code == 404
+
+
+def test_an_installation_that_goes_on_meanwhile_is_no_change(
+    admin_client: Client, host: Host, xmail: XMail, during_the_look: Any
+) -> None:
+    during_the_look(lambda: Host.objects.update(token="t" * 16, state="ok", memo="of a colleague"))
+    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
+    page = admin_client.post(reverse("host_edit", args=[host.pk]), sent, follow=True)
+    assert "The changes are saved." in text(page)
+    host.refresh_from_db()
+    assert (host.token, host.memo) == ("t" * 16, "of a colleague")
+
+
+@pytest.fixture
+def moved_while_it_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    trust = identity.trust
+
+    def late(host: Host, fingerprint: str, **by: Any) -> None:
+        Host.objects.update(port=1)
+        trust(host, fingerprint, **by)
+
+    monkeypatch.setattr(identity, "trust", late)
+
+
+@pytest.mark.usefixtures("moved_while_it_is_met")
+def test_who_was_met_at_one_place_is_not_trusted_at_another(
+    admin_client: Client, host: Host, xmail: XMail, mailroot: Path
+) -> None:
+    write_pair(mailroot, NEW.key, NEW.certificate)
+    address = reverse("host_reenrol", args=[host.pk])
+    page = admin_client.post(address, {"confirmed": NEW.sha256})
+    assert MEANWHILE in text(page)
+    assert "Trust this identity" not in text(page), "at the new place nobody was met yet"
+    Host.objects.update(port=host.port)
+    with pytest.raises(CommandError, match=MEANWHILE):
+        call_command("reenrol_host", host.name, "--trust-fingerprint", NEW.sha256)
+    host.refresh_from_db()
+    assert host.trust_fingerprint == OLD.sha256
+    assert not AuditEntry.objects.filter(action="host.trust").exists()
