@@ -18,6 +18,13 @@ from hosts.messages import printable
 MAX_BLOCK = 4 * 1024 * 1024
 SHOWN_CHARACTERS = 120
 _READ = 64 * 1024
+# OpenSSL works through everything that it is given before it answers, for a second and more where
+# that is megabytes of key updates: it is given this much, and then others have their turn.
+_PIECE = 16 * 1024
+# A server may send so much in vain: certificates, tickets. A byte of data is worth the record
+# that it comes in, and more.
+MOST_IN_VAIN = 256 * 1024
+_WORTH = 128
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _LONE_DOT = re.compile(rb"(?:\A|\n)(\.\r?\n)")
 
@@ -37,6 +44,8 @@ class Wire(asyncio.Protocol):
         self._buffer = bytearray()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._sealed = False  # whether what comes in is TLS
+        self._waiting = bytearray()  # what came in and is more than a piece
+        self._in_vain = 0  # bytes that OpenSSL was given and made nothing of
 
     async def connect(self, family: int, sockaddr: tuple[Any, ...]) -> None:
         """A TCP connection to this address; there is none before."""
@@ -126,9 +135,18 @@ class Wire(asyncio.Protocol):
                 self._ended = EOFError()  # the connection may stay open, but nothing more comes
                 raise self._ended
             self._buffer += data
+            self._in_vain = max(0, self._in_vain - _WORTH * len(data))
 
     async def _arrival(self) -> None:
-        """Wait until something came in."""
+        """Wait until something came in, or another piece of it has its turn."""
+        if self._in_vain > MOST_IN_VAIN:
+            self._ended = EOFError()
+            raise self._ended
+        if self._waiting:
+            await asyncio.sleep(0)
+            self._give(self._waiting[:_PIECE])
+            del self._waiting[:_PIECE]
+            return
         if self._ended is not None:
             raise self._ended
         if self._transport is None:
@@ -139,6 +157,10 @@ class Wire(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
+
+    def _give(self, piece: bytes | bytearray) -> None:
+        self._incoming.write(piece)
+        self._in_vain += len(piece)
 
     def _flush(self) -> None:
         if self._outgoing.pending and self._transport is not None:
@@ -161,11 +183,14 @@ class Wire(asyncio.Protocol):
         self._transport, self._ended = transport, None
 
     def data_received(self, data: bytes) -> None:
-        if self._sealed:
-            self._incoming.write(data)
-        else:
+        if not self._sealed:
             self._buffer += data
-        if self._incoming.pending + len(self._buffer) > MAX_BLOCK and self._transport is not None:
+        elif self._waiting or self._incoming.pending + len(data) > _PIECE:
+            self._waiting += data
+        else:
+            self._give(data)
+        held = self._incoming.pending + len(self._waiting) + len(self._buffer)
+        if held > MAX_BLOCK and self._transport is not None:
             self._transport.pause_reading()  # nobody asked for that much
         self._wake()
 

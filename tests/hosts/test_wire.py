@@ -104,6 +104,7 @@ class Server:
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self.sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.context = context
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def shake_hands(self) -> None:
@@ -212,3 +213,50 @@ async def test_a_flood_inside_tls_is_left_to_the_sender_too(
     await flood(there, server.sealed())
     with pytest.raises(EOFError):
         await here.block()
+
+
+async def test_messages_that_carry_nothing_end_the_session_and_come_in_pieces(
+    both_ends: tuple[Wire, socket.socket], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL works through all the tickets, or key updates, that it is given before it answers."""
+    if server.context.minimum_version == ssl.TLSVersion.TLSv1_2:
+        pytest.skip("has neither")
+    here, there = both_ends
+    server.context.num_tickets = 5000
+    server = Server(there, server.context)
+    shaking = asyncio.ensure_future(here.handshake(wire.accepting_any()))
+    await asyncio.to_thread(server.shake_hands)
+    tickets = server.sealed()
+    assert len(tickets) > 1_000_000
+    there.sendall(tickets[:100])
+    await shaking
+    given, give = [], here._give
+
+    def noted(piece: bytes) -> None:
+        given.append(here._incoming.pending + len(piece))
+        give(piece)
+
+    monkeypatch.setattr(here, "_give", noted)
+    with contextlib.suppress(OSError):  # the wire is closed long before the end of it
+        sending = asyncio.create_task(asyncio.to_thread(there.sendall, tickets[100:]))
+        with pytest.raises(EOFError):
+            await here.line(100)
+        here.close()
+        await sending
+    assert max(given) <= 16 * 1024
+    assert sum(given) <= 300_000
+
+
+async def test_a_server_that_sends_byte_by_byte_is_read_to_the_end(
+    both_ends: tuple[Wire, socket.socket], server: Server
+) -> None:
+    here, _there = both_ends
+    await secured(here, server)
+    for _ in range(30_000):
+        server.say(b"a")
+    server.say(b"\r\n.\r\n")
+    data = server.sealed()
+    assert len(data) > 2 * wire.MOST_IN_VAIN
+    sending = asyncio.create_task(asyncio.to_thread(server.sock.sendall, data))
+    assert await here.block() == b"a" * 30_000 + b"\r\n"
+    await sending
