@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import shutil
 import socket
@@ -198,3 +199,22 @@ def bare_ctrl(xmails: Sequence[Served], files: Files, threads: int) -> None:
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(push, xmails))
+
+
+def bare_handshakes(xmails: Sequence[Served], services: Sequence[str], threads: int) -> None:
+    """A handshake with each service of each server, and not a word more than it takes to begin."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    words = {"smtp": (b"EHLO x\r\n", b"STARTTLS\r\n"), "pop3": (b"STLS\r\n",)}
+
+    def greet(served: Served, service: str) -> None:
+        with socket.create_connection(("127.0.0.1", served.ports[service]), timeout=30) as raw:
+            if service in words:
+                raw.recv(4096)
+            for word in words.get(service, ()):
+                raw.sendall(word)
+                raw.recv(4096)
+            context.wrap_socket(raw).close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(greet, *zip(*itertools.product(xmails, services), strict=True)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.measure import MISSED
 from bench.portal import set_up
+from tests.doubles.real_xmail import BINARY
 from tests.servers import postgres_server
 
 __all__ = ["SECTIONS", "Section"]
@@ -101,6 +102,11 @@ def _pages_postgresql(chosen: Namespace) -> str:
     return pages.walk(chosen.installations or 1_000_000, chosen.times)
 
 
+SERVERS = (
+    "XMail itself, a process for each host, on the same cores"
+    if BINARY
+    else "stand-ins for XMail in two other processes on the same cores"
+)
 SERVER_TIME = (
     "Every deployment was to all hosts. Server time is that of the whole request in Django, with "
     "every middleware, as an administrator sees the page."
@@ -133,7 +139,7 @@ SECTIONS = {
     "ctrl": Section(
         "One pair to N hosts by CTRL",
         _ctrl,
-        "The servers are stand-ins for XMail in two other processes on the same cores. Bare "
+        f"The servers are {SERVERS}. Bare "
         "sockets are Python threads with a new TLS session for each host on the same port, that "
         "log in, send the key and the certificate in one write each, and read or check nothing. "
         "Ours reads, keeps, tries the disk, writes, reads back and records; with probes it also "

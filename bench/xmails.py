@@ -1,4 +1,7 @@
-"""Stand-ins for XMail, a share of them in each of two processes beside the measured one."""
+"""Stand-ins for XMail, a share of them in each of two processes beside the measured one.
+
+With `XMAIL_BINARY` set it is real ones, each a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from bench.elsewhere import elsewhere
 from tests.doubles.mailroot import PASSWORD, USER
+from tests.doubles.real_xmail import BINARY, RealXMail
 from tests.doubles.xmail import XMail
 
 PROCESSES = 2
@@ -44,8 +48,10 @@ def xmails(mailroots: Sequence[Path], services: Sequence[str]) -> Iterator[list[
 @contextmanager
 def serve(request: dict[str, Any]) -> Iterator[list[dict[str, int]]]:
     """The helper: serves MailRoots and answers with their ports."""
+    paths = map(Path, request["mailroots"])
+    services = request["services"]
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(XMail(Path(path), services=request["services"])).ports
-            for path in request["mailroots"]
-        ]
+        if BINARY:
+            yield [stack.enter_context(RealXMail(path)).ports for path in paths]
+        else:
+            yield [stack.enter_context(XMail(path, services=services)).ports for path in paths]

@@ -18,13 +18,13 @@ from tests.doubles.wire import MAX_DATA, MAX_LOGIN, Gone, TooLong, Wire
 
 VERSION = "XMail 1.27"
 NOT_CREATED = "-00010 Unable to create file"
-_FIELD = re.compile(r'"([^"]*)"')
+_FIELD = re.compile(r'^"([^"]*)"$')
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 def smtp(wire: Wire) -> None:
     """One SMTP session, to its end."""
-    domain = setting(wire.mailroot, "RootDomain", "localhost")
+    domain = setting(wire.mailroot, "SmtpServerDomain", "localhost")
     _greet(wire, f"220 {domain} {_stamp(domain)} [{VERSION} ESMTP Server] service ready; {_date()}")
     while True:
         verb = wire.command().split(" ")[0].upper()
@@ -270,9 +270,8 @@ def _inside(wire: Wire, relative: str) -> Path | None:
 
 
 def _fields(line: str) -> list[str]:
-    """The quoted words of a command; none if it is not written as XMail wants it."""
-    words = [_FIELD.fullmatch(word) for word in line.split("\t")]
-    return [word[1] for word in words if word] if all(words) else []
+    """The words of a command; quotes around them may be missing."""
+    return [_FIELD.sub(r"\1", word) for word in line.split("\t")]
 
 
 def _greet(wire: Wire, text: str) -> None:

@@ -37,7 +37,8 @@ def make_mailroot(
 
 def write_settings(path: Path, settings: Mapping[str, str], *, newline: str = "\n") -> None:
     """server.tab anew, with the comments and the lines of other settings that a real one has."""
-    lines = ["# [XMail settings]", f'"RootDomain"\t"{DOMAIN}"', f'"POP3Domain"\t"{DOMAIN}"', ""]
+    names = ("RootDomain", "SmtpServerDomain", "POP3Domain")
+    lines = ["# [XMail settings]", *(f'"{name}"\t"{DOMAIN}"' for name in names), ""]
     lines += [f'"{name}"\t"{value}"' for name, value in settings.items()]
     (path / "server.tab").write_bytes((newline.join(lines) + newline).encode())
 

@@ -12,6 +12,7 @@ from unittest import mock
 
 from django.core.management import CommandError, call_command
 
+from tests.doubles.real_xmail import RealXMail
 from tests.doubles.xmail import XMail
 
 PAIR = (
@@ -61,7 +62,7 @@ def made_pair(name: str = "mail.dojo.jp", *words: str) -> Done:
     return run_json("issue_pair", *PAIR, "--common-name", name, *words)
 
 
-def ports(xmail: XMail | None) -> list[str]:
+def ports(xmail: XMail | RealXMail | None) -> list[str]:
     """The options that tell where the services of this double are, or that there are none."""
     found = []
     for name in ("smtp", "submission", "smtps", "pop3", "pop3s", "ctrls"):

@@ -26,10 +26,12 @@ from hosts.transports import (
 from tests import servers
 from tests.doubles.mailroot import make_mailroot
 from tests.doubles.pairs import Pair, make_pair
+from tests.doubles.real_xmail import BINARY
 from tests.doubles.xmail import XMail
 from tests.hosts.ctrl.cases import OLD
 
 TRANSPORTS = ("local", "sftp", "ctrl")
+collect_ignore = [] if BINARY else ["test_real_xmail.py"]
 
 
 @dataclass
