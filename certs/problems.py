@@ -26,6 +26,7 @@ PROBLEMS: "dict[str, StrPromise]" = {
         "The text contains the invisible character %(character)s, which could mislead a reader. "
         "Remove it, for example by typing the text anew."
     ),
+    "blanks_in_a_row": _("There are several blanks in a row. Leave one of them."),
     "unknown_character": _(
         "The text contains the unassigned character %(character)s. Replace it with another one."
     ),

@@ -13,9 +13,10 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
-from certs.names import Refused, refuse_unwanted_characters
+from certs.names import Refused
 from certs.problems import PROBLEMS
 from hosts import addresses, mailroot
+from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
 from hosts.models.host import CONNECTION, SECRETS
@@ -192,13 +193,24 @@ class HostForm(forms.ModelForm[Host]):
         return shown_identity(self.cleaned_data.get("transport") or "", self.offered_identity)
 
     def clean_name(self) -> str:
-        """Refuses what nobody sees in lists, mails and logs, or what turns text round there."""
+        """Refuses a new name that nobody can read, or can tell from another host's."""
         name: str = self.cleaned_data["name"]
+        if self.instance.pk and name == self._stored["name"]:
+            return name
         try:
-            refuse_unwanted_characters(name)
+            refuse_invisible(name)
         except Refused as refused:
             raise forms.ValidationError(PROBLEMS[refused.code] % refused.params) from None
+        if other := self.namesake(name):
+            text = _("This name looks like that of the host %(name)s. Choose another name.")
+            raise forms.ValidationError(text % {"name": other})
         return name
+
+    def namesake(self, name: str) -> str | None:
+        """Returns another host's name that people would take for this one, though it is not."""
+        others = Host.objects.exclude(pk=self.instance.pk).values_list("name", flat=True)
+        alike = sameness(name)
+        return next((other for other in others if name != other and sameness(other) == alike), None)
 
     def clean_jump(self) -> str:
         jump: str = self.cleaned_data["jump"]
@@ -355,10 +367,18 @@ class HostForm(forms.ModelForm[Host]):
         return self.inspection.endpoints if self.inspection is not None else []
 
     @property
+    def remarks(self) -> list[Message]:
+        """What is worth knowing of what was typed in."""
+        name = self.cleaned_data.get("name") or ""
+        remarks = [self.moved] if self.moved is not None else []
+        if name != self._stored["name"] and mixes_letters(name):
+            remarks.append(Message("registration.mixed_letters", {"name": name}))
+        return remarks
+
+    @property
     def found(self) -> list[Message]:
         """What the look at the host found."""
-        moved = [self.moved] if self.moved is not None else []
-        return moved + (self.inspection.found if self.inspection is not None else [])
+        return self.remarks + (self.inspection.found if self.inspection is not None else [])
 
 
 def real_path(path: str) -> str:

@@ -18,6 +18,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from hosts.host_form import NAME_TAKEN, PORTS, HostForm, real_path
+from hosts.host_names import sameness
 from hosts.models import Host
 from hosts.models.host import SECRETS
 from hosts.wording import word
@@ -188,11 +189,11 @@ class _Inventory:
     """What is registered already or stands in an earlier row."""
 
     def __init__(self) -> None:
-        self.names: dict[str, int] = {}
+        self.names: dict[str, tuple[str, int]] = {}
         self.places: dict[Place, tuple[str, int]] = {}
         fields = ("name", "transport", "address", "port", "mailroot")
         for name, *place in Host.objects.values_list(*fields):
-            self.names[name] = 0
+            self.names[sameness(name)] = (name, 0)
             self.places[_place(*place)] = (name, 0)
 
     def check(self, line: int, values: dict[str, str]) -> Row:
@@ -203,7 +204,7 @@ class _Inventory:
         form = _RowForm(_as_sent(values), inventory=self)
         if form.is_valid():
             row.host = form.instance
-            row.note = word(form.moved) if form.moved is not None else ""
+            row.note = "\n".join(map(word, form.remarks))
         else:
             row.problems = [
                 f"{form[name].label}: {error}" if name in form.fields else str(error)
@@ -211,8 +212,8 @@ class _Inventory:
                 for error in errors
             ]
         if form.instance.name:
-            self.names.setdefault(form.instance.name, line)
             host = form.instance
+            self.names.setdefault(sameness(host.name), (host.name, line))
             place = _place(host.transport, host.address, host.port, host.mailroot)
             self.places.setdefault(place, (host.name, line))
         return row
@@ -234,9 +235,14 @@ class _RowForm(HostForm):
         return data
 
     def validate_unique(self) -> None:
-        line = self.inventory.names.get(self.instance.name)
-        if line is not None:
+        name = self.instance.name  # empty if it was refused
+        other, line = self.inventory.names.get(sameness(name), ("", 0))
+        if name and name == other:
             self.add_error("name", _twice(line))
+
+    def namesake(self, name: str) -> str | None:
+        other, _line = self.inventory.names.get(sameness(name), (name, 0))
+        return other if other != name else None
 
     def twin(self, path: str) -> str | None:
         data = self.cleaned_data

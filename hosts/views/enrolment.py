@@ -63,8 +63,8 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
             messages.success(request, _("The changes are saved."))
-            if form.moved is not None:
-                messages.info(request, word(form.moved))
+            for remark in form.remarks:
+                messages.info(request, word(remark))
             return redirect(awaiting(host))
     return _page(request, form, get_object_or_404(Host, pk=pk))
 

@@ -13,6 +13,10 @@ TEXTS: dict[str, Promise] = {
         "is there and that XMail may read it."
     ),
     "registration.real_path": _("%(path)s leads to %(real)s, which is registered as the MailRoot."),
+    "registration.mixed_letters": _(
+        "The name %(name)s has Latin letters beside Greek or Cyrillic ones that look like them. "
+        "Type it anew unless that is meant."
+    ),
     "registration.read_only": _(
         "%(path)s cannot be written by the portal. "
         "Give the account that runs the portal write access to MailRoot and MailRoot/sslconf."

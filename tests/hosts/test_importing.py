@@ -94,6 +94,10 @@ def test_one_bad_row_keeps_all_of_them_out(admin_client: Client) -> None:
         ("taken,ctrl,192.0.2.1,,,,", "registered already"),
         ("mail1,local,,,{place},,", "already registered as taken"),
         ("mail\u202e1,ctrl,192.0.2.1,,,,", "invisible character U+202E"),
+        ("TAKEN,ctrl,192.0.2.1,,,,", "looks like that of the host taken"),
+        ("ｔａｋｅｎ,ctrl,192.0.2.1,,,,", "looks like that of the host taken"),
+        ("taken\u3164,ctrl,192.0.2.1,,,,", "invisible character U+3164"),
+        ("mail  1x,ctrl,192.0.2.1,,,,", "several blanks in a row"),
     ],
 )
 def test_every_problem_is_told_with_its_row(tmp_path: Path, row: str, reason: str) -> None:
@@ -108,6 +112,21 @@ def test_the_same_host_twice_in_one_file_is_told() -> None:
     found = problems(HEAD + row + row.replace("192.0.2.1", "192.0.2.9") + other)
     assert found[3] == ["name: It stands in line 2 already."] or "line 2" in found[3][0]
     assert "already registered as mail1" in found[4][0]
+
+
+def test_names_that_look_the_same_in_one_file_are_told() -> None:
+    row = "mail1,ctrl,192.0.2.1,,,,\n"
+    found = problems(HEAD + row + "Mail1,ctrl,192.0.2.9,,,,\n")
+    assert found == {3: ["Name: This name looks like that of the host mail1. Choose another name."]}
+
+
+def test_a_name_of_letters_that_look_like_others_is_remarked_on() -> None:
+    sheet = importing.check(
+        HEAD + "m\u0430il1,ctrl,192.0.2.1,,,,\nメールmail2号,ctrl,192.0.2.2,,,,\n"
+    )
+    assert sheet.good
+    assert "Latin letters beside Greek or Cyrillic" in sheet.rows[0].note
+    assert sheet.rows[1].note == ""
 
 
 def test_problems_are_told_in_the_language_of_the_reader() -> None:
