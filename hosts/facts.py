@@ -255,6 +255,9 @@ def _not_connected(endpoint: Endpoint, message: Message) -> EndpointResult:
 async def _read_all(transport: Transport, facts: Facts) -> Facts:
     """Everything on disk; raises TransportError when the host cannot be asked at all."""
     tab = await transport.read(mailroot.SERVER_TAB)
+    if tab is not None and len(tab) > mailroot.MOST_SERVER_TAB:
+        message = Message("transport.too_large", {"path": mailroot.SERVER_TAB})
+        raise TransportError(message, permanent=True)
     facts = replace(
         facts,
         reachable=True,

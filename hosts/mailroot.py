@@ -37,6 +37,8 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+MOST_SERVER_TAB = 256 * 1024  # many times what the longest one holds
+_GIVEN = tuple(quote + name for name in DEFAULTS for quote in ('"', ""))
 MAX_PATH = 255  # XMail's own limit is 256 with the file's name
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WINDOWS_ABSOLUTE = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\[^\\/]+\\[^\\/]+)")
@@ -82,8 +84,10 @@ def parse_server_tab(data: bytes) -> ServerTab:
     """
     given: dict[str, str] = {}
     for line in data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n"):
+        if not line.startswith(_GIVEN):
+            continue
         words = [_unquoted(word) for word in line.rstrip("\r").split("\t")]
-        if not line.startswith("#") and len(words) >= 2 and words[0] in DEFAULTS:
+        if len(words) >= 2 and words[0] in DEFAULTS:
             given.setdefault(words[0], words[1][:_LONGEST_VALUE])
     return ServerTab(MappingProxyType(given))
 

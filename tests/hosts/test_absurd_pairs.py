@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from certs import pair as pair_module
 from certs.models import Pair
-from certs.pair import MOST_BUNDLE, MOST_CERTIFICATE, MOST_KEY
+from certs.pair import MOST_BUNDLE, MOST_CERTIFICATE, MOST_KEY, load_certificates
 from hosts import deploy, ledger
 from hosts import facts as facts_module
+from hosts.mailroot import MOST_SERVER_TAB
 from hosts.models import Installation
 from hosts.probe import _described
 from tests.certs.test_pair_bounds import LONG, der, mersenne, pkcs1
@@ -68,6 +70,26 @@ def test_it_is_kept_and_replaced(code: str, tmp_path: Path) -> None:
     kept = rows[host].previous_pair
     assert isinstance(kept, Pair)
     assert (kept.state, kept.private_key(), kept.certificate_pem) == (code, key, certificate)
+
+
+async def test_a_large_server_tab_is_not_looked_into(tmp_path: Path) -> None:
+    mailroot = make_mailroot(tmp_path / "MailRoot", key=PAIR.key, certificate=PAIR.certificate)
+    text = (mailroot / "server.tab").read_bytes()
+    (mailroot / "server.tab").write_bytes(text + b"\n" * MOST_SERVER_TAB)
+    (finding,) = (each for each in (await diagnose(mailroot)).values() if each.level == "error")
+    assert "server.tab is far too large" in spoken(finding.message)
+    (mailroot / "server.tab").write_bytes(text.ljust(MOST_SERVER_TAB, b"\n"))
+    assert "pair_ok" in await diagnose(mailroot)
+
+
+@pytest.mark.parametrize(("most", "shown"), [(MOST_CERTIFICATE, 20), (MOST_BUNDLE, 200)])
+def test_openssl_is_not_shown_hundreds_of_certificates(
+    most: int, shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(pair_module, "_let_openssl_read", seen.append)
+    assert len(load_certificates(PAIR.certificate * 300, most)) == 300
+    assert len(seen) == shown
 
 
 async def test_a_large_bundle_of_ca_certificates_is_not_counted(tmp_path: Path) -> None:
