@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,7 @@ PORTS = (
     "ctrls_port",
 )
 PLACE = ("transport", "address", "port", "jump")  # where secrets go
+RECIPIENT = ("trust_fingerprint", "user", "allow_plain_key")  # to whom there, for whom, and how
 NAME_TAKEN = _(
     "A host of this name is registered already. Choose another name, or edit that host instead."
 )
@@ -241,8 +243,7 @@ class HostForm(forms.ModelForm[Host]):
     def clean(self) -> dict[str, Any] | None:
         data = super().clean()
         self._settle_identity()
-        if self._redirects_secrets():
-            text = _("Enter it again, because it would go to another place than before.")
+        if text := self._why_enter_again():
             for name in self.stored_secrets:
                 if not self.secrets.get(name):
                     self.add_error(name, text)
@@ -263,12 +264,27 @@ class HostForm(forms.ModelForm[Host]):
         """The names of the secrets that the host has already."""
         return [name for name in SECRETS if getattr(self.instance, f"{name}_sealed")]
 
-    def _redirects_secrets(self) -> bool:
-        """True if stored secrets would be sent elsewhere: who may edit may not therefore read."""
+    def _why_enter_again(self) -> str:
+        """Says why stored secrets are not sent: who may edit may not therefore read.
+
+        What is saved may name another recipient at the same place, and is on record then. A test
+        is not, and so it sends what is stored only as the host is registered.
+        """
+        if self.instance._state.adding:
+            return ""
+        if self._differs(PLACE):
+            return str(_("Enter it again, because it would go to another place than before."))
+        if self.looks == "always" and self._differs(RECIPIENT):
+            text = _(
+                "Enter it again, because a test sends what is stored only to the identity, for "
+                "the user and as encrypted as is registered."
+            )
+            return str(text)
+        return ""
+
+    def _differs(self, names: Iterable[str]) -> bool:
         now = self.cleaned_data
-        return self.instance.pk is not None and any(
-            name in now and now[name] != self._stored[name] for name in PLACE
-        )
+        return any(name in now and now[name] != self._stored[name] for name in names)
 
     def _check_mailroot(self) -> None:
         data = self.cleaned_data

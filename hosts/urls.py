@@ -29,6 +29,7 @@ urlpatterns = [
     path("hosts/check/", enrolment.host_mailroot_check, name="host_mailroot_check"),
     path("hosts/<int:pk>/", hosts.host_detail, name="host_detail"),
     path("hosts/<int:pk>/edit/", enrolment.host_edit, name="host_edit"),
+    path("hosts/<int:pk>/edit/check/", enrolment.host_edit_check, name="host_edit_check"),
     path("hosts/<int:pk>/identity/", enrolment.host_reenrol, name="host_reenrol"),
     path("hosts/<int:pk>/adopt/", remedies.host_adopt, name="host_adopt"),
     path("hosts/<int:pk>/reinstall/", remedies.host_reinstall, name="host_reinstall"),

@@ -62,7 +62,8 @@ class Rule:
     A `confirmed` address needs whoever asks for its form to have just signed in, or confirmed who
     it is: with the second factor, or with the password of an account that has none. It asks before
     the form is filled in, so what is sent may come later, within half an hour after the same
-    session was shown the form.
+    session was shown the form. `form` names the address (with the same arguments) whose form it is
+    that is sent here; without it the address itself.
     """
 
     see: str
@@ -71,6 +72,7 @@ class Rule:
     guard_seeing: bool = False
     first_factor: bool = False
     confirmed: bool = False
+    form: str = ""
     back: str = ""
 
     def needs(self, method: str | None) -> str:
@@ -102,10 +104,11 @@ ACCESS: dict[str, Rule] = {
     "host_list": _SEE,
     "host_detail": _SEE,
     "host_add": _WHERE_KEYS_GO,
-    "host_mailroot_check": _OPERATE,
+    "host_mailroot_check": Rule(OPERATE, confirmed=True, form="host_add"),
     "host_import": _WHERE_KEYS_GO,
     "host_import_template": _OPERATE,
     "host_edit": _WHERE_KEYS_GO,
+    "host_edit_check": Rule(OPERATE, confirmed=True, form="host_edit"),
     "host_reenrol": _WHERE_KEYS_GO,
     "host_adopt": _OPERATE,
     "host_reinstall": _OPERATE,
@@ -253,10 +256,11 @@ class AccessMiddleware:
                 limits.record_few(request, "access.unconfirmed")
             back = reverse(rule.back, kwargs=kwargs) if rule.back else request.path
             return ask_second_factor(request, back)
-        if rule.confirmed and not _may_fill_in(request):
+        form = reverse(rule.form, kwargs=kwargs) if rule.form else request.path
+        if rule.confirmed and not _may_fill_in(request, form):
             if request.method not in SAFE:
                 limits.record_few(request, "access.unconfirmed")
-            return ask_who(request, request.path)
+            return _leaving_the_page(request, ask_who(request, form))
         return None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -279,6 +283,13 @@ def ask_who(request: HttpRequest, back: str) -> HttpResponse:
     if request.method not in SAFE:
         messages.info(request, _("Confirm that it is you, and then do it again."))
     return redirect(f"{to}?{urlencode({'next': back})}")
+
+
+def _leaving_the_page(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Has htmx go where `response` leads to, instead of showing that as a part of a page."""
+    if request.headers.get("HX-Request") != "true":
+        return response
+    return HttpResponse(headers={"HX-Redirect": response.headers["Location"]})
 
 
 def ask_second_factor(request: HttpRequest, back: str) -> HttpResponse:
@@ -304,15 +315,18 @@ def is_fresh(request: HttpRequest) -> bool:
     return has_second_factor(request) and _has_shown(request, ("mfa",), FRESH_S)
 
 
-def _may_fill_in(request: HttpRequest) -> bool:
-    """True if the person is known now, or was when this session was shown the form it sends."""
+def _may_fill_in(request: HttpRequest, form: str) -> bool:
+    """True if the person is known now, or was when this session was shown the form it sends.
+
+    `form` is the path of that form.
+    """
     now = time.time()
     marks = request.session.get(FORMS_SHOWN, {}).items()
     shown = {path: at for path, at in marks if 0 <= now - at < FORM_S}
     if not _is_known(request):
-        return request.method not in SAFE and request.path in shown
+        return request.method not in SAFE and form in shown
     if request.method in SAFE:
-        request.session[FORMS_SHOWN] = {**shown, request.path: now}
+        request.session[FORMS_SHOWN] = {**shown, form: now}
     return True
 
 

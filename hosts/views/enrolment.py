@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from certs.models import Pair
 from hosts import identity
-from hosts.filters import key
 from hosts.host_form import CONNECTION, HostForm
 from hosts.messages import Message
 from hosts.models import Host
@@ -82,11 +81,20 @@ def _save(request: HttpRequest, form: HostForm) -> None:
 
 @require_POST
 def host_mailroot_check(request: HttpRequest) -> HttpResponse:
-    """Says what is met at the host in the form; nothing is saved.
+    """Says what is met at the host in the form of a new one; nothing is saved.
 
     Without htmx the answer is the whole form again, with everything that was typed but secrets.
     """
-    host = Host.objects.filter(pk=key(request.POST.get("host"))).first()
+    return _checked(request, None)
+
+
+@require_POST
+def host_edit_check(request: HttpRequest, pk: int) -> HttpResponse:
+    """Says the same of a registered host, as it is in the form."""
+    return _checked(request, get_object_or_404(Host, pk=pk))
+
+
+def _checked(request: HttpRequest, host: Host | None) -> HttpResponse:
     form = HostForm(request.POST, instance=host)
     form.looks = "always"
     form.is_valid()

@@ -116,6 +116,24 @@ def test_an_open_form_opens_no_other_and_no_other_session(forms: list[str]) -> N
         assert asked(client, forms[0], send=True) == ""
 
 
+def test_a_test_of_a_host_belongs_to_the_form_it_is_in(forms: list[str]) -> None:
+    """It logs in at the host with what is stored, like the form itself."""
+    add, _, edit, _ = forms
+    tests = {add: reverse("host_mailroot_check"), edit: f"{edit}check/"}
+    user = people.person("operator")
+    client, left_open = people.signed_in(user), people.signed_in(user, ago_s=access.FRESH_S + 1)
+    for form, test in tests.items():
+        away = left_open.post(test, {"name": "x"})
+        assert away.headers["Location"] == f"{PASSWORD}?next={form.replace('/', '%2F')}"
+        part = left_open.post(test, {"name": "x"}, headers={"HX-Request": "true"})
+        assert part.headers["HX-Redirect"] == away.headers["Location"]
+        assert (part.status_code, part.content) == (200, b"")
+    client.get(add)
+    with later(access.FRESH_S + 1):
+        assert client.post(tests[add], {"name": "x"}).status_code == 200
+        assert client.post(tests[edit], {"name": "x"}).status_code == 302
+
+
 def test_who_has_nothing_to_confirm_by_is_let_through(forms: list[str]) -> None:
     user = people.person("operator")
     user.set_unusable_password()
