@@ -10,11 +10,14 @@ from allauth.account.internal.flows.login import record_authentication
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount import signals as social
+from django.contrib import messages
 from django.contrib.auth.signals import user_logged_out
+from django.db import transaction
 from django.db.models.signals import post_delete
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
-from xmailadmin import audit, limits, second_factor
+from xmailadmin import audit, limits, second_factor, sessions
 from xmailadmin.models import AccessLink, User
 
 __all__ = ["connect"]
@@ -66,12 +69,28 @@ def _confirmed(
 def _factor_added(
     request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
 ) -> None:
-    audit.record(request, "second_factor.added", user, kind=authenticator.type)
-    if authenticator.type != Authenticator.Type.RECOVERY_CODES:
-        # Whoever has just set it up has just shown it.
-        record_authentication(
-            request, user, "mfa", id=authenticator.pk, type=authenticator.type, reauthenticated=True
+    if authenticator.type == Authenticator.Type.RECOVERY_CODES:
+        audit.record(request, "second_factor.added", user, kind=authenticator.type)
+        return
+    with transaction.atomic():
+        ended = _end_weaker_sessions(request, user, authenticator)
+        audit.record(
+            request, "second_factor.added", user, kind=authenticator.type, sessions=ended or None
         )
+    if ended:
+        messages.info(request, _("Wherever else you were signed in, you are signed out now."))
+    # Whoever has just set it up has just shown it.
+    record_authentication(
+        request, user, "mfa", id=authenticator.pk, type=authenticator.type, reauthenticated=True
+    )
+
+
+def _end_weaker_sessions(request: HttpRequest, user: User, added: Authenticator) -> int:
+    """Ends the person's other sessions after a first factor: they began with a password alone."""
+    older = Authenticator.objects.filter(user=user, pk__lt=added.pk)
+    if older.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
+        return 0
+    return sessions.end_all(user, but=request.session.session_key)
 
 
 def _factor_removed(

@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests import people
 from tests.xmailadmin.test_signing_in import second_step, set_up, signed_in, try_to_sign_in
 from xmailadmin.access import ACCESS
-from xmailadmin.models import User
+from xmailadmin.models import AuditEntry, User
 
 pytestmark = pytest.mark.django_db
 after_commit = pytest.mark.usefixtures("commits")  # when allauth tells of a new factor
@@ -86,6 +86,33 @@ def test_the_code_that_set_up_an_app_is_used_up(hanako: User, written: str) -> N
         other, code = Client(), people.code(secret)
         try_to_sign_in(other, people.PASSWORD)
         assert not signed_in(second_step(other, written.format(code[:3], code[3:])))
+
+
+@after_commit
+def test_the_first_second_factor_ends_sessions_that_showed_none(hanako: User) -> None:
+    """Whoever knew the password before goes no further."""
+    here, elsewhere, stranger = Client(), Client(), Client()
+    for browser in (here, elsewhere):
+        try_to_sign_in(browser, people.PASSWORD)
+    people.person("operator", username="taro")
+    stranger.post(reverse("account_login"), {"login": "taro", "password": people.PASSWORD})
+    set_up(here)
+    page = here.get("/").content.decode()
+    assert "Wherever else you were signed in, you are signed out now." in page
+    assert elsewhere.get("/").status_code == 302
+    assert stranger.get("/").status_code == 200
+    entry = AuditEntry.objects.filter(action="second_factor.added").last()
+    assert entry is not None
+    assert entry.detail == {"kind": "totp", "sessions": 1}
+
+
+@after_commit
+def test_a_further_second_factor_ends_no_session(hanako: User) -> None:
+    elsewhere = Client()
+    try_to_sign_in(elsewhere, people.PASSWORD)
+    Authenticator.objects.create(user=hanako, type=Authenticator.Type.WEBAUTHN, data={})
+    set_up(people.signed_in(hanako, confirmed=True))
+    assert elsewhere.get("/").status_code == 200
 
 
 def test_recovery_codes_are_shown_once(hanako: User) -> None:
