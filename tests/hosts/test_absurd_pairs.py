@@ -86,7 +86,7 @@ async def test_a_large_server_tab_is_not_looked_into(tmp_path: Path) -> None:
 def test_openssl_is_not_shown_hundreds_of_certificates(
     most: int, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    seen: list[x509.Certificate] = []
     monkeypatch.setattr(pair_module, "_let_openssl_read", seen.append)
     assert len(load_certificates(PAIR.certificate * 300, most)) == 300
     assert len(seen) == shown
