@@ -33,6 +33,11 @@ class SecretsForm(forms.Form):
 
     password = forms.CharField(
         label=gettext_lazy("Password"),
+        help_text=gettext_lazy(
+            "Better none for CTRL: whoever breaks into one host can use the portal's log-in there "
+            "to get into every other CTRL host with the same user and password. Give each of them "
+            "a password of its own, on its page."
+        ),
         required=False,
         strip=False,
         max_length=1000,

@@ -68,6 +68,13 @@ def test_a_file_is_seen_first_and_then_registered_as_a_whole(
         assert "Who did what Host registered admin ·" in page.replace(" All of it", "")
 
 
+def test_one_password_for_all_ctrl_hosts_is_advised_against(admin_client: Client) -> None:
+    before = text(admin_client.get(reverse("host_import")))
+    assert "Each CTRL host should have a password of its own" in before
+    asked = text(upload(admin_client, HEAD + "mail1,ctrl,192.0.2.1,,,,\n"))
+    assert "every other CTRL host with the same user and password" in asked
+
+
 def test_one_bad_row_keeps_all_of_them_out(admin_client: Client) -> None:
     page = upload(admin_client, GOOD + "mail3,smoke,192.0.2.3,,,,\n")
     assert "1 of 3 rows has a problem. Nothing was registered" in text(page)
