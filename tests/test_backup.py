@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import os
-import random
 import resource
 import shutil
 import subprocess
@@ -22,7 +19,6 @@ from tests.doubles.mailroot import make_mailroot
 from tests.portal import CHECKOUT, Portal
 from tests.tally import sample
 from xmailadmin import backup as backup_module
-from xmailadmin import sealed_file
 
 PASSPHRASE = "正しい馬 battery staple"
 
@@ -371,67 +367,3 @@ class TestFullDisk:
                 refusal(empty, "restore", str(backup), "--passphrase-file", passphrase_file)
             assert left(empty.home) == []
         restored(empty, backup, passphrase_file)
-
-
-@pytest.fixture(scope="module")
-def whole(backup: Path) -> bytes:
-    return backup.read_bytes()
-
-
-class TestDamage:
-    """Each damaged file is refused before anything is written."""
-
-    def test_cut_off_changed_or_longer(self, monkeypatch: pytest.MonkeyPatch, whole: bytes) -> None:
-        """In this process: the key is derived once, which is what takes the time."""
-        derive = functools.cache(sealed_file._key)
-        monkeypatch.setattr(sealed_file, "_key", derive)
-        chosen = random.Random(825)  # noqa: S311
-
-        def opens(data: bytes) -> bool:
-            try:
-                for _ in sealed_file.open_frames(io.BytesIO(data), PASSPHRASE):
-                    pass
-            except sealed_file.SealedFileError:
-                return False
-            return True
-
-        assert opens(whole)
-        for length in [0, 5, 12, 20, 28, 30, 32, *chosen.sample(range(len(whole)), 40)]:
-            assert not opens(whole[:length]), length
-        # Bits of the salt lead to another key, which takes its time: a few of them do.
-        bits = chosen.sample(range(28 * 8, len(whole) * 8), sample(200, 40))
-        for position in [0, 100, 12 * 8, 27 * 8, *bits]:
-            altered = bytearray(whole)
-            altered[position // 8] ^= 1 << position % 8
-            assert not opens(bytes(altered)), position
-        assert not opens(whole + b"x")
-        frames = self.frames(whole)
-        assert len(frames) >= 3
-        assert not opens(self.joined(whole, [frames[1], frames[0], *frames[2:]])), "another order"
-        assert not opens(self.joined(whole, [*frames[:-2], frames[-1]])), "one left out"
-        assert not opens(self.joined(whole, [frames[0], *frames])), "one twice"
-        assert not opens(self.joined(whole, frames[:-1])), "the end cut off where a frame ends"
-
-    def test_a_damaged_file_leaves_nothing(
-        self, whole: bytes, passphrase_file: str, tmp_path: Path
-    ) -> None:
-        flipped = whole[:-5000] + bytes([whole[-5000] ^ 1]) + whole[-4999:]
-        cases = {"cut": whole[:-1000], "flipped": flipped, "other": b"PK\x03\x04 another file"}
-        for name, data in cases.items():
-            (tmp_path / name).write_bytes(data)
-            empty = Portal(tmp_path / f"home-{name}")
-            refusal(empty, "restore", str(tmp_path / name), "--passphrase-file", passphrase_file)
-            assert left(empty.home) == []
-
-    @staticmethod
-    def frames(whole: bytes) -> list[bytes]:
-        found, position = [], 28
-        while position < len(whole):
-            end = position + 4 + int.from_bytes(whole[position : position + 4], "big")
-            found.append(whole[position:end])
-            position = end
-        return found
-
-    @staticmethod
-    def joined(whole: bytes, frames: list[bytes]) -> bytes:
-        return whole[:28] + b"".join(frames)

@@ -226,7 +226,7 @@ def _read(path: Path, passphrase: str, rows: IO[str]) -> dict[str, Any]:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BackupError(f"{path} is no file that could be a backup.")
             frames = open_frames(file, passphrase)
-            head: dict[str, Any] = json.loads(next(frames, b"{}"))
+            head = _head(next(frames, b""))
             for frame in frames:
                 rows.write(frame.decode("ascii"))
             rows.flush()  # or a full disk would be noticed too late
@@ -234,6 +234,17 @@ def _read(path: Path, passphrase: str, rows: IO[str]) -> dict[str, Any]:
         raise BackupError(f"{path} cannot be read: {error.strerror}.") from None
     except SealedFileError as error:
         raise BackupError(str(error)) from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, vault.VaultError):
+        raise BackupError(f"{path} is damaged: it opens, but holds no portal.") from None
+    return head
+
+
+def _head(frame: bytes) -> dict[str, Any]:
+    """Returns what the first frame says; raises one of several errors if it is none."""
+    head: dict[str, Any] = json.loads(frame)
+    vault.ids_of(head["secrets"]["master_keys"])
+    if not head["secrets"]["secret_key"].isascii() or not {"schema", "counts"} <= head.keys():
+        raise ValueError
     return head
 
 

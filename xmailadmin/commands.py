@@ -95,10 +95,14 @@ def passphrase(path: Path | None, *, new: bool) -> str:
     if given := home.from_environment(VARIABLE):
         if not os.environ.get(VARIABLE):
             _warn_if_open(Path(os.environ[f"{VARIABLE}_FILE"]))
-        return given
-    if not sys.stdin.isatty():
+    elif not sys.stdin.isatty():
         raise CommandError(f"Give the passphrase by --passphrase-file or {VARIABLE}.")
-    typed = getpass.getpass("Passphrase: ")
-    if new and typed != getpass.getpass("The same again: "):
-        raise CommandError("The two passphrases differ.")
-    return typed
+    else:
+        given = getpass.getpass("Passphrase: ")
+        if new and given != getpass.getpass("The same again: "):
+            raise CommandError("The two passphrases differ.")
+    try:
+        given.encode()
+    except UnicodeEncodeError:  # bytes that are none came in as surrogates
+        raise CommandError("The passphrase cannot be used: it is not UTF-8 text.") from None
+    return given
