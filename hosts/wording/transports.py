@@ -72,8 +72,8 @@ TEXTS: dict[str, Promise] = {
     ),
     "transport.link_owner": _(
         "%(path)s belongs to another user than the link or directory that leads to it, so it is "
-        "neither read nor changed. Give all of them to the owner of MailRoot (chown -h), and try "
-        "again."
+        "neither read nor changed. Give all of them to the owner of MailRoot, or to the user that "
+        "XMail runs as (chown -h), and try again."
     ),
     "transport.too_large": _(
         "%(path)s is far too large for what it should hold. Look at it, move it away, and try "
