@@ -22,7 +22,7 @@ def against_bare(counts: Sequence[int], times: int) -> str:
             pairs = new_pairs()
             files = {}
             for pair in (next(pairs), next(pairs)):
-                files[pair.pk] = pushes.Files(pair.private_key(), pair.certificate_pem)
+                files[pair.pk] = pushes.Files(pair.private_key(), pair.certificate_file())
             there = 0
 
             def ours(hosts: list[object] = hosts) -> None:

@@ -28,7 +28,7 @@ def against_others(counts: Sequence[int], times: int) -> str:
             # Ours always switches to one pair, and the others then back to the other one.
             pairs = new_pairs()
             pair, other = next(pairs), next(pairs)
-            files = pushes.Files(pair.private_key(), pair.certificate_pem)
+            files = pushes.Files(pair.private_key(), pair.certificate_file())
             pushes.bare_asyncssh(server, roots, files, 100)
             pushed = (server, roots, files)
             contestants: dict[str, Callable[[], object]] = {
@@ -79,7 +79,7 @@ def far_away(count: int, times: int) -> str:
 
         pairs = new_pairs()
         first = next(pairs)
-        files = pushes.Files(first.private_key(), first.certificate_pem)
+        files = pushes.Files(first.private_key(), first.certificate_file())
         with ExitStack() as stack:
             ports = {
                 one_way: stack.enter_context(distant(server.port, one_way))

@@ -14,11 +14,11 @@ class Opened(dict[int, PairFiles]):
     """The pairs that a chunk of hosts needs, by their keys; each is opened once."""
 
     def files(self, pair: Pair | None) -> PairFiles:
-        """Returns the two files of a pair. Raises VaultError where its key cannot be opened."""
+        """Returns the two files of a pair. Raises VaultError where one cannot be opened."""
         if pair is None:
             return PairFiles(None, None)
         if pair.pk not in self:
-            self[pair.pk] = PairFiles(pair.private_key(), pair.certificate_pem)
+            self[pair.pk] = PairFiles(pair.private_key(), pair.certificate_file())
         return self[pair.pk]
 
 

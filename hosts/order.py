@@ -23,7 +23,7 @@ class PairFiles:
     """What lies (or shall lie) under XMail's two names; None = no such file."""
 
     key: bytes | None = field(repr=False)
-    certificate: bytes | None
+    certificate: bytes | None = field(repr=False)  # it may hold a key too
 
     @property
     def empty(self) -> bool:

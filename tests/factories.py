@@ -52,4 +52,4 @@ def on_disk(host: Host) -> tuple[bytes | None, bytes | None]:
 
 def files(pair: Pair) -> tuple[bytes | None, bytes | None]:
     """The bytes that a host must hold when `pair` is installed there."""
-    return pair.private_key(), pair.certificate_pem
+    return pair.private_key(), pair.certificate_file()

@@ -49,6 +49,7 @@ for model in _models():
     print(model._meta.label, rows.count(), digest.hexdigest())
 for pair in Pair.objects.order_by("pk"):
     print("key", pair.pk, hashlib.sha256(pair.private_key() or b"").hexdigest())
+    print("cert", pair.pk, hashlib.sha256(pair.certificate_file() or b"").hexdigest())
 for host in Host.objects.order_by("pk"):
     print("host", host.pk, hashlib.sha256(repr(vars(host.target().credential)).encode()).hexdigest())
 """  # noqa: E501
@@ -63,6 +64,8 @@ gone = person("viewer", username="gone")
 from xmailadmin import audit
 audit.record(gone, "signin", gone)
 User.objects.filter(pk=gone.pk).delete()
+from certs.models import Pair
+Pair.objects.adopt(None, b"rubbish that may be secret", found_on="mail9")
 """
 
 

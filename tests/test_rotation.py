@@ -105,21 +105,22 @@ def old_and_new(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("old_and_new")
 class TestRotate:
     def test_old_keys_are_dropped_and_it_is_on_record(self, tmp_path: Path) -> None:
-        pair = Pair.objects.adopt(b"key", None, found_on="host")
+        pair = Pair.objects.adopt(b"key", b"and another", found_on="host")
         host = local_host(tmp_path)
         host.keep_secrets(password="secret")
         (before,) = vault.key_ids()
-        assert rotation.rotate() == 3, "and the key of the audit's seal"
+        assert rotation.rotate() == 4, "and the key of the audit's seal"
         (after,) = vault.key_ids()
         assert after != before
         pair.refresh_from_db()
         host.refresh_from_db()
         assert pair.private_key() == b"key"
+        assert pair.certificate_file() == b"and another"
         assert host.target().credential.password == "secret"
         entry = AuditEntry.objects.first()
         assert entry is not None
         assert vault.sealed_by(AuditHead.objects.get().key_sealed) == after
-        assert (entry.action, entry.detail) == ("vault.rotate", {"secrets": 3, "key": after})
+        assert (entry.action, entry.detail) == ("vault.rotate", {"secrets": 4, "key": after})
 
     def test_an_unopenable_secret_stops_it_and_keeps_the_old_key(self) -> None:
         Pair.objects.adopt(b"key", None, found_on="host")
@@ -180,6 +181,7 @@ def test_every_model_that_seals_is_known() -> None:
     tables = connection.introspection.django_table_names(only_existing=False)
     assert {name.partition(".")[0] for name in found} <= set(tables)
     assert found == {
+        "certs_pair.certificate_sealed",
         "certs_pair.key_sealed",
         "hosts_host.password_sealed",
         "hosts_host.private_key_sealed",

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from certs import pair as pem
+from certs.certificate_file import public_part
 from certs.issue import issue
 from certs.models.lease import Queued, free, lease_end, new_token
 from certs.signals import pair_finished
@@ -26,8 +27,8 @@ __all__ = ["Pair"]
 MOST_ATTEMPTS = 3  # a pair that killed its worker this often is given up
 # What making a pair fills in.
 MADE = (
-    "certificate", "key_sealed", "content_sha256", "state", "common_name", "names", "sha256",
-    "key_label", "not_before", "not_after",
+    "certificate", "certificate_sealed", "key_sealed", "content_sha256", "state", "common_name",
+    "names", "sha256", "key_label", "not_before", "not_after",
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ class PairManager(models.Manager["Pair"]):
 
 
 class Pair(Queued):
-    """A private key and its certificate (chain). The key is sealed; the certificate is public."""
+    """A private key and its certificate (chain). The key is sealed; certificates are public."""
 
     class Status(models.TextChoices):
         QUEUED = "QUEUED", _("Waiting")
@@ -88,8 +89,10 @@ class Pair(Queued):
     created_at = models.DateTimeField(_("made"), auto_now_add=True)
     failure = models.CharField(max_length=40, blank=True, editable=False)
 
-    # The files, byte for byte as they are installed; None when a host had no such file.
+    # The certificates, which anybody may see; None when a host had no such file.
     certificate = models.BinaryField(null=True, editable=False)
+    # server.cert byte for byte, where it holds anything else: that may be a private key.
+    certificate_sealed = models.TextField(blank=True, default="", editable=False)
     key_sealed = models.TextField(blank=True, editable=False)
     content_sha256 = models.CharField(max_length=64, null=True, unique=True, editable=False)
 
@@ -127,8 +130,17 @@ class Pair(Queued):
 
     @property
     def certificate_pem(self) -> bytes | None:
-        """The bytes of server.cert, or None."""
+        """The certificates of server.cert and nothing else (empty: none is readable), or None."""
         return None if self.certificate is None else bytes(self.certificate)
+
+    def certificate_file(self) -> bytes | None:
+        """Returns server.cert byte for byte, or None; it may hold a key, so it is for hosts alone.
+
+        Raises VaultError if it cannot be opened.
+        """
+        if not self.certificate_sealed:
+            return self.certificate_pem
+        return vault.open_sealed(self.certificate_sealed, vault.place(self, "certificate_sealed"))
 
     def private_key(self) -> bytes | None:
         """Returns the bytes of server.key, or None; raises VaultError if it cannot be opened."""
@@ -146,9 +158,11 @@ class Pair(Queued):
             return None
 
     def keep(self, key: bytes | None, certificate: bytes | None) -> None:
-        """Seals the key, keeps the certificate and fills in what lists show; save() comes after."""
-        self.certificate = certificate
-        self.key_sealed = "" if key is None else vault.seal(key, vault.place(self, "key_sealed"))
+        """Seals what is secret and fills in what lists show; save() comes after."""
+        self.certificate = None if certificate is None else public_part(certificate)
+        whole = certificate if certificate != self.certificate else None
+        self.certificate_sealed = self._sealed("certificate_sealed", whole)
+        self.key_sealed = self._sealed("key_sealed", key)
         self.content_sha256 = content_sha256(key, certificate)
         self.state = pem.check(key, certificate).code
         if facts := self.facts():
@@ -157,6 +171,9 @@ class Pair(Queued):
             self.sha256 = facts.sha256
             self.key_label = facts.key_label
             self.not_before, self.not_after = facts.not_before, facts.not_after
+
+    def _sealed(self, field: str, secret: bytes | None) -> str:
+        return "" if secret is None else vault.seal(secret, vault.place(self, field))
 
     def make(self) -> bool:
         """Makes a queued pair and returns True; False if another worker has it or it is done.

@@ -28,7 +28,7 @@ PEM_TYPE = "application/x-pem-file"
 
 @require_safe
 def pair_certificate(request: HttpRequest, pk: int) -> HttpResponse:
-    """server.cert, byte for byte as it is installed."""
+    """server.cert; of one that was found on a host the certificates alone."""
     return _file(_certificate(_pair(pk)), CERTIFICATE_NAME, PEM_TYPE)
 
 
@@ -76,7 +76,7 @@ def _pair(pk: int) -> Pair:
 
 
 def _certificate(pair: Pair) -> bytes:
-    if (found := pair.certificate_pem) is None:
+    if not (found := pair.certificate_pem):
         raise Http404
     return found
 

@@ -156,6 +156,7 @@ def context(pair: Pair) -> dict[str, Any]:
         found["problem"] = STATES.get(pair.state, "")
         found["remedy"] = REMEDIES.get(pair.state, OTHER_REMEDY)
     found["has_key"] = bool(pair.key_sealed)
-    found["has_certificate"] = pair.certificate is not None
+    found["has_certificate"] = bool(pair.certificate)
+    found["holds_more"] = bool(pair.certificate_sealed)
     found["expired"] = pair.not_after is not None and pair.not_after < timezone.now()
     return found

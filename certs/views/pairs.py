@@ -35,7 +35,7 @@ __all__ = [
     "pair_zip",
 ]
 
-FILES = ("certificate", "key_sealed")  # what no list needs to load
+FILES = ("certificate", "certificate_sealed", "key_sealed")  # what no list needs to load
 
 
 class MemoForm(forms.Form):

@@ -155,7 +155,9 @@ def host_install(request: HttpRequest, pk: int) -> HttpResponse:
     its_own_first = Case(
         When(pk=host.pair_id, then=Value(0)), default=Value(1), output_field=IntegerField()
     )
-    pairs = found.qs.defer("certificate", "key_sealed").order_by(its_own_first, "-pk")
+    pairs = found.qs.defer("certificate", "certificate_sealed", "key_sealed").order_by(
+        its_own_first, "-pk"
+    )
     page = Paginator(pairs, PAGE).get_page(request.GET.get("page"))
     filtered = narrowed(found)
     context = {"host": host, "page": page, "form": found.form, "filtered": filtered}

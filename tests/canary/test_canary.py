@@ -154,14 +154,14 @@ def test_no_secret_turns_up_anywhere(drill: Drill, tally: Tally) -> None:
 
 @contextmanager
 def xmail(drill: Drill) -> Iterator[XMail]:
-    """A host by CTRL, whose pair is the marked one and whose password is another secret."""
+    """A host by CTRL, with the marked key in both files, and another secret as its password."""
     marked = make_pair("marked.test", kind="rsa2048")
     drill.needles.plant_key("found key", marked.key.decode())
     password = "Zk" + secrets.token_hex(12)
     drill.needles.plant("CTRL password", password)
     root = make_mailroot(
-        drill.place / "hosts" / "ctrl", key=marked.key, certificate=marked.certificate,
-        password=password,
+        drill.place / "hosts" / "ctrl", key=marked.key, password=password,
+        certificate=marked.key + marked.certificate,
     )  # fmt: skip
     with XMail(root, password=password) as running:
         yield running

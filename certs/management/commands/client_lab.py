@@ -131,7 +131,7 @@ class Command(PortalCommand):
             secret = row.private_key()
         except VaultError as error:
             self.fail(str(error))
-        if secret is None or row.certificate_pem is None:
+        if secret is None or not row.certificate_pem:
             self.fail(_("This pair is not complete."))
         return secret, row.certificate_pem
 
