@@ -182,6 +182,8 @@ class Session:
         `at_once` sends command and data together without waiting for XMail to ask for the data,
         and so, where they fit into one TLS record, leaves no moment at which a broken connection
         makes XMail store half of it. Only for a directory to which such a write has succeeded.
+        In clear the file is asked for only when it is the one that was sent: the one before may
+        have held a key.
         """
         if not at_once or not _fits(path, data):
             await self._in_time(self._put(path, data))
@@ -189,8 +191,11 @@ class Session:
             return found
 
         async def ask() -> bytes | None:
-            self._wire.send(_upload(path, data) + command("cfgfileget", path))
+            get = command("cfgfileget", path)
+            self._wire.send(_upload(path, data) + (get if self.encrypted else b""))
             await self._taken()
+            if not self.encrypted:
+                self._wire.send(get)
             return await self._list()
 
         return await self._in_time(ask())

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from certs.certificate_file import public_part
 from hosts import probe as probes
 from hosts.key_mode import KeyMode
 from hosts.mailroot import SERVER_TAB
@@ -145,10 +146,7 @@ class _Run:
 
     async def _write(self, files: PairFiles) -> None:
         """Put these files in place of whatever is there; None means no such file."""
-        wanted = [
-            (self.key_path, files.key, True),
-            (self.certificate_path, files.certificate, False),
-        ]
+        wanted = files.placed(self.key_path, self.certificate_path)
         writes = [File(path, data, private) for path, data, private in wanted if data is not None]
         removals = [path for path, data, _ in wanted if data is None]
         async with self._in_time():
@@ -215,8 +213,13 @@ class _Run:
                 self.notes.append(note)
         elif self.transport.target.os == "windows":
             self.notes.append(Message("install.mode_windows", self.mode.where))
-        elif self.previous is not None and self.previous.key is None:
-            self.notes.append(Message("install.mode_0666", self.mode.where))
+        elif self.previous is not None:
+            before = (self.previous.key, self.previous.certificate)
+            placed = self.order.files.placed(self.key_path, self.certificate_path)
+            for (path, data, private), there in zip(placed, before, strict=True):
+                if private and data is not None and there is None:
+                    where = f"{self.transport.target.mailroot}/{path}"
+                    self.notes.append(Message("install.mode_0666", {"path": where}))
 
     # The way back.
 
@@ -318,15 +321,21 @@ class _Run:
     async def _finish_in_clear(self, unusable: ChannelUnusable) -> None:
         """Reach the host again whose channel broke while the two files did not match.
 
-        Only the certificate, which is public, is written: the new one, for the key was sent first,
-        and should that not match, the previous one. Then the secure channel works again. To remove
-        a pair whose key is gone already, it is not needed.
+        Only certificates, which are public, are written: the new ones, for the key was sent first,
+        and should those not match, the previous ones. Then the secure channel works again, and what
+        else belongs into the file follows by that. A pair whose key is gone already is removed.
         """
         await self.transport.close()
         await self.transport.connect_in_clear(ready=self._begin_in_clear)
         if self.order.files.empty:
+            if await self.transport.info(self.key_path) is None:
+                await self.transport.remove([self.certificate_path])
             return None
-        both = [files.certificate for files in (self.order.files, self.previous) if files]
+        both = [
+            public_part(files.certificate or b"")
+            for files in (self.order.files, self.previous)
+            if files
+        ]
         for number, certificate in enumerate(filter(None, both)):
             if number:
                 await self._begin_in_clear()

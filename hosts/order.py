@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from certs.certificate_file import is_private
 from hosts.messages import Message
 from hosts.probe import Endpoint, EndpointResult
 from hosts.transports.base import leaf_sha256
@@ -28,6 +29,11 @@ class PairFiles:
     @property
     def empty(self) -> bool:
         return self.key is None and self.certificate is None
+
+    def placed(self, key: str, certificate: str) -> list[tuple[str, bytes | None, bool]]:
+        """Each file by these paths, and whether it is private: a found one may hold a key."""
+        private = self.certificate is not None and is_private(self.certificate)
+        return [(key, self.key, True), (certificate, self.certificate, private)]
 
     @property
     def sha256(self) -> str:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.doubles.mailroot import make_mailroot
+from tests.doubles.pairs import make_pair
+from tests.factories import ENDPOINTS_OFF
 from tests.portal import Portal
+
+ISSUED = ("issue_pair", "--country", "JP", "--state", "S", "--locality", "L", "--organization",
+          "O", "--key-type", "ec", "--common-name")  # fmt: skip
 
 
 def sql(portal: Portal, statement: str, *values: Any) -> list[Any]:
@@ -38,10 +47,8 @@ def test_an_audit_that_is_there_gets_its_seal_once(new_portal: Portal) -> None:
 def test_dates_that_no_page_could_show_in_every_time_zone_are_put_within(
     new_portal: Portal,
 ) -> None:
-    issued = ("issue_pair", "--country", "JP", "--state", "S", "--locality", "L", "--organization",
-              "O", "--key-type", "ec", "--common-name")  # fmt: skip
-    new_portal.manage(*issued, "mail.dojo.jp")
-    new_portal.manage(*issued, "other.dojo.jp")
+    new_portal.manage(*ISSUED, "mail.dojo.jp")
+    new_portal.manage(*ISSUED, "other.dojo.jp")
     new_portal.manage("migrate", "certs", "0004")
     dates = "SELECT not_before, not_after FROM certs_pair WHERE id = "
     other = sql(new_portal, dates + "2")
@@ -53,3 +60,62 @@ def test_dates_that_no_page_could_show_in_every_time_zone_are_put_within(
     new_portal.manage("prepare")
     assert sql(new_portal, dates + "1") == [("0001-01-02 00:00:00", "9999-12-30 23:59:59")]
     assert sql(new_portal, dates + "2") == other
+
+
+@pytest.mark.slow
+def test_keys_beside_certificates_are_sealed_in_postgresql(
+    new_portal: Portal, tmp_path: Path, postgres_database: str
+) -> None:
+    new_portal.extra_environment = {"DATABASE_URL": postgres_database}
+    certificate, combined = installed_over_both(new_portal, tmp_path)
+    read = (
+        "from certs.models import Pair; found = Pair.objects.get(origin='ADOPTED'); "
+        "print(b'PRIVATE' in found.certificate_pem, b'PRIVATE' in found.certificate_file())"
+    )
+    new_portal.manage("migrate", "certs", "0005")
+    new_portal.manage("prepare")
+    assert new_portal.manage("shell", "--no-imports", "-c", read).stdout.split() == [
+        "False",
+        "True",
+    ]
+    new_portal.manage("rollback_host", "comb")
+    assert certificate.read_bytes() == combined
+
+
+def installed_over_both(portal: Portal, place: Path) -> tuple[Path, bytes]:
+    """The certificate file of a host with a new pair, and what it held before: the key, too."""
+    found = make_pair("old.test")
+    combined = found.key + found.certificate
+    mailroot = make_mailroot(place / "MailRoot", key=found.key, certificate=combined)
+    off = [word for name in ENDPOINTS_OFF for word in (f"--{name.replace('_', '-')}", "0")]
+    portal.manage("prepare")
+    portal.manage("add_host", "comb", "--transport", "local", "--mailroot", str(mailroot), *off)
+    portal.manage(*ISSUED, "mail.dojo.jp", "--install", "comb")
+    certificate = mailroot / "server.cert"
+    assert certificate.read_bytes() != combined
+    return certificate, combined
+
+
+def test_keys_beside_certificates_are_sealed_and_nothing_is_left_of_them(
+    new_portal: Portal, tmp_path: Path
+) -> None:
+    certificate, combined = installed_over_both(new_portal, tmp_path)
+    new_portal.manage("migrate", "certs", "0005")
+    row = "SELECT certificate FROM certs_pair WHERE origin = 'ADOPTED'"
+    assert sql(new_portal, row) == [(combined,)], "as the version before has it"
+    key = new_portal.home / "master.key"
+    away = key.rename(key.with_name("away"))
+    refused = new_portal.manage("prepare", check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "There is no master key: put it back" in refused.stderr
+    assert sql(new_portal, row) == [(combined,)]
+    away.rename(key)
+
+    new_portal.manage("prepare")
+    assert sql(new_portal, row) == [(combined[combined.index(b"-----BEGIN CERT") :],)]
+    for path in new_portal.home.glob("xmailadmin.sqlite3*"):
+        assert b"PRIVATE KEY" not in path.read_bytes(), path.name
+    new_portal.manage("rotate_master_key")
+    new_portal.manage("rollback_host", "comb")
+    assert certificate.read_bytes() == combined
+    assert certificate.stat().st_mode & 0o777 == 0o600

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
+from certs.certificate_file import is_private
 from hosts import addresses
 from hosts.ctrl import (
     CLEAR_PORT,
@@ -125,7 +126,7 @@ class CtrlTransport(Transport):
 
     async def read(self, path: str) -> bytes | None:
         async with self._use(check_path(path)) as session:
-            if not self.confidential and not _is_public(path):
+            if not self.confidential:  # server.cert may hold a key too
                 if await self._size(session, path) is None:
                     return None
                 raise TransportError(Message("ctrl.not_in_clear", {"path": path}), permanent=True)
@@ -159,7 +160,7 @@ class CtrlTransport(Transport):
     ) -> None:
         for file in files:
             check_path(file.path)
-            if not self.confidential and (file.private or not _is_public(file.path)):
+            if not self.confidential and (file.private or not _is_public(file.path, file.data)):
                 message = Message("ctrl.not_in_clear", {"path": file.path})
                 raise TransportError(message, permanent=True)
         if not self.confidential:
@@ -183,7 +184,7 @@ class CtrlTransport(Transport):
         for path in paths:
             async with self._use(check_path(path)) as session:
                 if await self._size(session, path) is not None:
-                    if not self.confidential and not _is_public(path):
+                    if not self.confidential and posixpath.basename(path) != PUBLIC:
                         message = Message("ctrl.not_in_clear", {"path": path})
                         raise TransportError(message, permanent=True)
                     await session.delete(path)
@@ -295,7 +296,7 @@ class CtrlTransport(Transport):
                 await asyncio.sleep(1)
                 written = await self._write(path, data, at_once=True)
             if written:
-                if created and not _is_public(path) and self.target.os == "unix":
+                if created and not _is_public(path, data) and self.target.os == "unix":
                     where = {"path": f"{self.target.mailroot}/{path}"}
                     self.notes.append(Message("install.mode_0666", where))
             elif data:
@@ -335,8 +336,8 @@ def _speaks_no_tls(error: CtrlError) -> bool:
     return isinstance(error, TLSUnusable) or error.message.code == "ctrl.tls_off"
 
 
-def _is_public(path: str) -> bool:
-    return posixpath.basename(path) == PUBLIC
+def _is_public(path: str, data: bytes | None) -> bool:
+    return posixpath.basename(path) == PUBLIC and not is_private(data or b"")
 
 
 def _scratch(size: int) -> bytes:

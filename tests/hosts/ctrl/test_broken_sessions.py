@@ -308,3 +308,44 @@ async def test_a_refused_certificate_costs_no_session(
     assert Message("ctrl.not_created", {"path": "server.cert"}) in outcome.notes
     assert held(mailroot) == NEW_FILES
     assert (xmail.seen.connections["ctrl"], xmail.seen.logins) == (1, 1)
+
+
+BOTH = PairFiles(OLD.key, OLD.key + OLD.certificate)
+
+
+@pytest.mark.usefixtures("remote")
+async def test_a_key_beside_the_certificate_is_put_back_by_tls_alone(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    write_pair(mailroot, OLD.key, NEW.certificate)
+    outcome = await put_pair(target, BOTH, previous=NEW_FILES)
+    assert (outcome.status, held(mailroot)) == ("INSTALLED", BOTH)
+    assert (xmail.seen.clear_logins, xmail.seen.clear_keys) == (1, 0)
+    in_clear, *inside_tls = [data for path, data in xmail.seen.uploads if path == "server.cert"]
+    assert (in_clear, inside_tls) == (OLD.certificate, [BOTH.certificate])
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_key_beside_the_certificate_is_not_read_in_clear(
+    xmail: XMail, target: Target, mailroot: Path, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(seconds: float) -> None:
+        xmail.faults.read_only = False
+
+    monkeypatch.setattr("hosts.transports.ctrl.asyncio.sleep", wait)
+    write_pair(mailroot, NEW.key, BOTH.certificate)
+    xmail.faults.read_only = fails
+    outcome = await put_pair(target, previous=BOTH)
+    assert (outcome.status, held(mailroot)) == ("INSTALLED", NEW_FILES)
+    assert (xmail.seen.clear_logins, xmail.seen.clear_keys) == (1, 0)
+
+
+@pytest.mark.usefixtures("remote")
+async def test_a_key_beside_the_certificate_is_removed_unread(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    write_pair(mailroot, None, BOTH.certificate)
+    outcome = await put_pair(target, PairFiles(None, None), previous=BOTH)
+    assert (outcome.status, held(mailroot)) == ("REMOVED", PairFiles(None, None))
+    assert (xmail.seen.clear_logins, xmail.seen.clear_keys) == (1, 0)
