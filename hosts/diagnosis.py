@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 from hosts.facts import Facts, gather
 from hosts.finding import Finding, finding, new_pair
-from hosts.mailroot import KEY
+from hosts.mailroot import CERTIFICATE, KEY
 from hosts.messages import Message, Param
 from hosts.probe import EndpointResult, label
 from hosts.questions import cas_installed, key_installed, pair_installed
@@ -34,6 +34,7 @@ def findings(facts: Facts, now: datetime) -> list[Finding]:
     found = [pair_installed(facts), key_installed(facts), cas_installed(facts)]
     found += _access(facts)
     found += _certificate(facts, now)
+    found += _key_in_certificate(facts)
     found += _permissions(facts)
     found += _server_tab(facts)
     found += _drift(facts)
@@ -82,6 +83,17 @@ def _certificate(facts: Facts, now: datetime) -> Iterator[Finding]:
         )
     if pair.is_ca:
         yield finding("warning", Message("diagnosis.is_ca"), new_pair())
+
+
+def _key_in_certificate(facts: Facts) -> Iterator[Finding]:
+    """Warns of a certificate file that holds the key too; more so where all may read it."""
+    if facts.certificate.holds_key:
+        path: dict[str, Param] = {"path": _file(facts, CERTIFICATE)}
+        yield finding(
+            "error" if (facts.certificate.mode or 0) & 0o007 else "warning",
+            Message("diagnosis.key_in_certificate", path),
+            Message("remedy.key_in_certificate", path),
+        )
 
 
 def _permissions(facts: Facts) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from certs import pair
+from certs.certificate_file import holds_key
 from hosts import addresses, mailroot
 from hosts.addresses import AddressError
 from hosts.mailroot import ServerTab
@@ -36,6 +37,7 @@ class FileFacts:
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    holds_key: bool = False  # a certificate file that holds a private key too
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; the mode as people write it, "0600"."""
@@ -286,7 +288,11 @@ async def _read_pair(transport: Transport, facts: Facts) -> Facts:
         facts,
         error=error,
         key=key,
-        certificate=replace(certificate, state=state.certificate),
+        certificate=replace(
+            certificate,
+            state=state.certificate,
+            holds_key=certificate_pem is not None and holds_key(certificate_pem),
+        ),
         pair=_pair_facts(whole, state, certificate_pem),
     )
 

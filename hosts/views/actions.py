@@ -60,7 +60,7 @@ def _actions(finding: Mapping[str, Any], host: Host, *, reachable: bool) -> Iter
         yield from _installs(host, remedy)
     if reachable and remedy in {"remedy.drift", "remedy.unrecorded"}:
         yield Action(_("Keep what is there"), _to("host_adopt", host))
-    elif remedy == "remedy.new_pair":
+    elif remedy in {"remedy.new_pair", "remedy.key_in_certificate"}:
         chosen = [("host", host.pk)] + ([("from", host.pair_id)] if host.pair_id else [])
         yield Action(_("Make a new pair"), f"{reverse('pair_new')}?{urlencode(chosen)}")
     elif remedy == "remedy.mend_access" and message in IDENTITY:

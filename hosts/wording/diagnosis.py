@@ -124,6 +124,10 @@ TEXTS: dict[str, Promise] = {
         "The server certificate is marked as one of a certificate authority (CA:TRUE): "
         "Thunderbird refuses it even when it has been imported."
     ),
+    "diagnosis.key_in_certificate": _(
+        "%(path)s holds a private key beside the certificate. Certificates are public: whoever may "
+        "read that file, or was given it, has the key."
+    ),
     # Permissions
     "diagnosis.key_left_open": _(
         "XMail created the private key %(path)s with mode 0666, so that every user of the host can "

@@ -13,6 +13,10 @@ TEXTS: dict[str, Promise] = {
         "Make a new pair and install it on every host that uses this one; tell the users before "
         "you do."
     ),
+    "remedy.key_in_certificate": _(
+        "If nobody but XMail could read %(path)s, take the key out of it. Otherwise make a new "
+        "pair and install it; the portal writes certificates alone into that file."
+    ),
     "remedy.look_at_host": _(
         "Make the host reachable for the portal and diagnose again, or look into %(path)s on the "
         "host yourself."
