@@ -183,6 +183,10 @@ def put_right(overtaken: Installation) -> Deployment | None:
         else:
             continue
         assert row.host is not None  # noqa: S101  filtered above
+        if overtaken.place_digest not in ("", row.host.place_digest):
+            logger.error("Two workers met at %s, where %s is no more; look what is there",
+                         overtaken.host_place, row.host)  # fmt: skip
+            return None
         logger.warning("What %s holds is put right after two workers met there", row.host)
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
         with transaction.atomic():
@@ -228,7 +232,8 @@ def _save(
                     deployment=deployment,
                     host=host,
                     host_name=host.name,
-                    host_place=_place(host),
+                    host_place=host.place,
+                    place_digest=host.place_digest,
                     pair=pair,
                     wave=0 if first is not None and host.pk == first.pk else 1,
                 )
@@ -258,18 +263,12 @@ def _keys_sent(rows: Sequence[tuple[Host, Pair | None]]) -> list[tuple[Pair, lis
     where: dict[Pair, list[str]] = {}
     for host, pair in rows:
         if pair is not None:
-            where.setdefault(pair, []).append(f"{host.name} ({_place(host)})")
+            where.setdefault(pair, []).append(f"{host.name} ({host.place})")
     return [
         (pair, places[at : at + HOSTS_AN_ENTRY])
         for pair, places in where.items()
         for at in range(0, len(places), HOSTS_AN_ENTRY)
     ]
-
-
-def _place(host: Host) -> str:
-    if host.transport == Host.Transport.LOCAL:
-        return host.mailroot
-    return f"{host.transport}://{host.address}/{host.mailroot.lstrip('/')}"
 
 
 def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:

@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy as _
 
 from certs.names import Refused
 from certs.problems import PROBLEMS
-from hosts import addresses, mailroot
+from hosts import addresses, mailroot, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
-from hosts.models.host import CONNECTION, SECRETS
+from hosts.models.host import CONNECTION, PLACE, SECRETS
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.transports import (
@@ -46,7 +46,7 @@ PORTS = (
     "pop3s_port",
     "ctrls_port",
 )
-PLACE = ("transport", "address", "port", "jump")  # where secrets go
+DESTINATION = ("transport", "address", "port", "jump")  # where secrets go
 RECIPIENT = ("trust_fingerprint", "user", "allow_plain_key")  # to whom there, for whom, and how
 NAME_TAKEN = _(
     "A host of this name is registered already. Choose another name, or edit that host instead."
@@ -147,7 +147,7 @@ class HostForm(forms.ModelForm[Host]):
         self.inspection: Inspection | None = None
         #: Says so if a link leads to the MailRoot: the directory itself is registered.
         self.moved: Message | None = None
-        self._stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
+        self.stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
         self._loaded = self.instance.connection()
         transport = self.fields["transport"]
         assert isinstance(transport, forms.ChoiceField)  # noqa: S101  for the type checker
@@ -178,7 +178,7 @@ class HostForm(forms.ModelForm[Host]):
     def changed(self) -> list[str]:
         """The fields of the host, and its secrets, that differ from what is stored."""
         data = self.cleaned_data
-        fields = [name for name, value in self._stored.items() if data.get(name) != value]
+        fields = [name for name, value in self.stored.items() if data.get(name) != value]
         return fields + [name for name in SECRETS if data.get(name)]
 
     @property
@@ -197,7 +197,7 @@ class HostForm(forms.ModelForm[Host]):
     def clean_name(self) -> str:
         """Refuses a new name that nobody can read, or can tell from another host's."""
         name: str = self.cleaned_data["name"]
-        if self.instance.pk and name == self._stored["name"]:
+        if self.instance.pk and name == self.stored["name"]:
             return name
         try:
             refuse_invisible(name)
@@ -272,7 +272,7 @@ class HostForm(forms.ModelForm[Host]):
         """
         if self.instance._state.adding:
             return ""
-        if self._differs(PLACE):
+        if self._differs(DESTINATION):
             return str(_("Enter it again, because it would go to another place than before."))
         if self.looks == "always" and self._differs(RECIPIENT):
             text = _(
@@ -284,7 +284,7 @@ class HostForm(forms.ModelForm[Host]):
 
     def _differs(self, names: Iterable[str]) -> bool:
         now = self.cleaned_data
-        return any(name in now and now[name] != self._stored[name] for name in names)
+        return any(name in now and now[name] != self.stored[name] for name in names)
 
     def _check_mailroot(self) -> None:
         data = self.cleaned_data
@@ -310,7 +310,7 @@ class HostForm(forms.ModelForm[Host]):
         real = real_path(path)
         if os.path.normcase(real) != os.path.normcase(os.path.normpath(path)):
             where: dict[str, Param] = {"path": path, "real": real}
-            if self.instance.pk and path == self._stored["mailroot"]:
+            if self.instance.pk and path == self.stored["mailroot"]:
                 return Message("transport.mailroot_moved", {"mailroot": path, "real": real})
             self.moved = Message("registration.real_path", where)
         self.cleaned_data["mailroot"] = real
@@ -365,14 +365,17 @@ class HostForm(forms.ModelForm[Host]):
         """Writes what was changed and nothing else: meanwhile an installation may have begun.
 
         Raises ChangedMeanwhile: the look at the host, which may take a minute, was at what was
-        loaded, and so was what decided which secrets had to be entered again.
+        loaded, and so was what decided which secrets had to be entered again. Raises
+        turns.Begun where an installation has begun at the place that would be changed.
         """
         if self.instance._state.adding:
             host = super().save(commit)
         else:
             host = self.instance
             host.lock(self._loaded)
-            host.save(update_fields=[name for name in self.changed if name in self._stored])
+            if self._differs(PLACE):
+                turns.leave_the_place(host)
+            host.save(update_fields=[name for name in self.changed if name in self.stored])
         if self.secrets:
             host.keep_secrets(**self.secrets)
         return host
@@ -387,7 +390,7 @@ class HostForm(forms.ModelForm[Host]):
         """What is worth knowing of what was typed in."""
         name = self.cleaned_data.get("name") or ""
         remarks = [self.moved] if self.moved is not None else []
-        if name != self._stored["name"] and mixes_letters(name):
+        if name != self.stored["name"] and mixes_letters(name):
             remarks.append(Message("registration.mixed_letters", {"name": name}))
         return remarks
 

@@ -160,8 +160,8 @@ class _Run:
         jobs, opened = [], Opened()
         for row in self.rows.values():
             try:
-                if row.attempts > MOST_ATTEMPTS:
-                    outcome = Outcome("ERRORED", Message("deploy.attempts"))
+                if (refusal := _refusal(row)) is not None:
+                    outcome = refusal
                 else:
                     jobs.append(job(row, self.token, opened))
                     continue
@@ -365,6 +365,16 @@ class _Run:
         if (row.pair.pk, missing) not in self.snapshots:
             self.snapshots[row.pair.pk, missing] = snapshot_for(facts, host_names=missing)
         return self.snapshots[row.pair.pk, missing]
+
+
+def _refusal(row: Installation) -> Outcome | None:
+    """Says why a row that was claimed is not begun, if it is not."""
+    if row.attempts > MOST_ATTEMPTS:
+        return Outcome("ERRORED", Message("deploy.attempts"))
+    if row.host_moved:  # a key goes to the place that was asked for, which is on record, or nowhere
+        code = "deploy.host_moved_midway" if row.adopted else "deploy.host_moved"
+        return Outcome("FAILED", Message(code, {"place": row.host_place}))
+    return None
 
 
 def _adopt(row: Installation, files: PairFiles) -> Pair | None:

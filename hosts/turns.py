@@ -15,14 +15,21 @@ from django.utils import timezone
 from certs.models import Pair
 from certs.models.lease import free, lease_now, unrung
 from hosts.messages import Message
-from hosts.models import Deployment, Installation
+from hosts.models import Deployment, Host, Installation
 from xmailadmin import celery
 
-__all__ = ["CHUNK", "final", "next_chunk", "ready", "ring", "ring_for_looks", "settle", "sweep"]
+__all__ = [
+    "CHUNK", "Begun", "final", "leave_the_place", "next_chunk", "ready", "ring", "ring_for_looks",
+    "settle", "sweep",
+]  # fmt: skip
 
 CHUNK = 50  # hosts a message
 SWEEP_CHUNKS = 20  # messages a sweep
 Status = Installation.Status
+
+
+class Begun(Exception):
+    """An installation has begun on a host, and has to end at the place where it began."""
 
 
 def ready() -> QuerySet[Installation]:
@@ -92,6 +99,20 @@ def settle(deployments: QuerySet[Deployment]) -> None:
             Deployment.objects.filter(pk=deployment.pk, finished_at=None).update(
                 finished_at=timezone.now(), tally=deployment.counts()
             )
+
+
+def leave_the_place(host: Host) -> None:
+    """Makes sure that a host whose place is about to change is not being installed on.
+
+    Raises Begun if it is, or if half a pair may be there. What has not begun ends when its turn
+    comes. The caller has locked the row of the host.
+    """
+    rows = host.installations.filter(status__in=Installation.UNFINISHED)
+    running = rows.filter(status=Status.RUNNING)
+    if rows.filter(adopted=True).exists() or running.exclude(free()).exists():
+        raise Begun
+    # A worker that stood still for longer than its lease finds its token gone if it wakes up.
+    running.update(status=Status.QUEUED, token="", lease_until=None, rung_at=None)
 
 
 def final(status: Status, code: str) -> dict[str, object]:

@@ -44,7 +44,8 @@ CHUNK = 2000  # rows that are read at once
 UNREADABLE = (TypeError, ValueError, OperationalError)
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters
 
-Detail = str | int | bool | None | list[str] | list[int]
+Value = str | int | bool | None
+Detail = Value | list[str] | list[int] | dict[str, Value]
 
 
 def record(
@@ -105,6 +106,8 @@ def _storable(value: Any) -> Any:
         return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
         return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
     return value
 
 

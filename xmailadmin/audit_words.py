@@ -201,6 +201,8 @@ def detail_of(detail: Mapping[str, Any], object_type: str = "") -> list[tuple[st
 
 
 def _shown(value: Any, words: Mapping[str, str | StrPromise]) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{words.get(name, name)} “{said}”" for name, said in value.items())
     found = value if isinstance(value, list) else [value]
     return ", ".join(str(words.get(item, item)) for item in found)
 

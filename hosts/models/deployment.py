@@ -132,12 +132,13 @@ class Installation(Queued):
     deployment = models.ForeignKey(
         Deployment, models.PROTECT, related_name="installations", db_index=False
     )
-    # History outlives the host: these are its name and place as they were.
+    # History outlives the host: these are its name and place as they were when this was asked for.
     host = models.ForeignKey(
         Host, models.SET_NULL, null=True, blank=True, related_name="installations", db_index=False
     )
     host_name = models.CharField(_("host"), max_length=100, db_index=True)
-    host_place = models.CharField(_("MailRoot"), max_length=600, blank=True)
+    host_place = models.CharField(_("MailRoot"), max_length=1300, blank=True)
+    place_digest = models.CharField(max_length=64, blank=True, editable=False)
     # What the host is to hold afterwards; None = no pair at all.
     pair = models.ForeignKey(
         Pair,
@@ -205,6 +206,13 @@ class Installation(Queued):
     @property
     def finished(self) -> bool:
         return self.status not in self.UNFINISHED
+
+    @property
+    def host_moved(self) -> bool:
+        """True if the host is not any more where it was when this was asked for."""
+        # One that was asked for before digests were kept cannot tell.
+        moved = self.host is not None and self.place_digest != self.host.place_digest
+        return moved and self.place_digest != ""
 
     @property
     def good(self) -> bool:

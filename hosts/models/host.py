@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 
 from django.conf import settings
@@ -13,11 +15,13 @@ from django.utils.translation import gettext_lazy as _
 
 from certs.models import Pair
 from certs.models.lease import Leased
+from hosts.ctrl import CLEAR_PORT
 from hosts.probe import Endpoint
+from hosts.transports import ssh
 from hosts.transports.base import Credential, Target
 from xmailadmin import vault
 
-__all__ = ["CONNECTION", "SECRETS", "ChangedMeanwhile", "Host"]
+__all__ = ["CONNECTION", "PLACE", "SECRETS", "ChangedMeanwhile", "Host"]
 
 SECRETS = ("password", "private_key", "passphrase")
 # What decides how the host is reached and what is met there.
@@ -25,6 +29,8 @@ CONNECTION = (
     "transport", "os", "mailroot", "address", "port", "user", "trust_fingerprint", "jump",
     "allow_plain_key",
 )  # fmt: skip
+PLACE = ("transport", "address", "port", "user", "jump", "mailroot")  # where a pair goes
+USUAL_PORTS = {"sftp": ssh.PORT, "ctrl": CLEAR_PORT}
 
 PortField = functools.partial(
     models.PositiveIntegerField,
@@ -137,6 +143,24 @@ class Host(Leased):
             "ctrls": self.ctrls_port,
         }
         return [Endpoint(name, port) for name, port in ports.items() if port]
+
+    @property
+    def place(self) -> str:
+        """Where a pair goes that is installed here, for the history and the audit."""
+        if self.transport == self.Transport.LOCAL:
+            return self.mailroot
+        user = f"{self.user}@" if self.user else ""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        usual = self.port in (None, USUAL_PORTS.get(self.transport))
+        port = "" if usual else f":{self.port}"
+        via = f" via {self.jump}" if self.jump and self.transport == self.Transport.SFTP else ""
+        return f"{self.transport}://{user}{address}{port}/{self.mailroot.lstrip('/')}{via}"
+
+    @property
+    def place_digest(self) -> str:
+        """The same to compare: two places never have one digest."""
+        place = json.dumps([getattr(self, name) for name in PLACE])
+        return hashlib.sha256(place.encode()).hexdigest()
 
     def connection(self) -> dict[str, object]:
         """Returns how the host is reached, with its secrets as they are sealed."""

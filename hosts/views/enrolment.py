@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from certs.models import Pair
-from hosts import identity
+from hosts import identity, turns
 from hosts.host_form import CONNECTION, HostForm
 from hosts.messages import Message
 from hosts.models import Host
@@ -59,6 +59,8 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
             _save(request, form)
         except ChangedMeanwhile:
             form.add_error(None, word(CHANGED))
+        except turns.Begun:
+            form.add_error(None, word(Message("registration.installing")))
         else:
             celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
             messages.success(request, _("The changes are saved."))
@@ -72,11 +74,12 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
 def _save(request: HttpRequest, form: HostForm) -> None:
     changed = form.changed
     host = form.save()
-    told = {"fields": changed}
-    if "trust_fingerprint" in changed:
-        audit.record(request, "host.edit", host, **told, trusted=host.trust_fingerprint)
+    if way := [name for name in CONNECTION if name in changed]:
+        before = {name: form.stored[name] for name in way}
+        now = {name: getattr(host, name) for name in way}
+        audit.record(request, "host.edit", host, fields=changed, before=before, now=now)
     else:
-        audit.record(request, "host.edit", host, **told)
+        audit.record(request, "host.edit", host, fields=changed)
 
 
 @require_POST

@@ -15,6 +15,14 @@ TEXTS: dict[str, Promise] = {
         "Look at the failures and install again on the rest."
     ),
     "deploy.cancelled": _("Cancelled by a person before this host was begun."),
+    "deploy.host_moved": _(
+        "The host was changed since: this was to go to %(place)s, and nothing was sent. "
+        "Install again if it shall go to where the host is now."
+    ),
+    "deploy.host_moved_midway": _(
+        "The host was changed while this was interrupted at %(place)s, and nothing more was sent. "
+        "The key and the certificate there may not match: look at them, and install again."
+    ),
     "deploy.attempts": _(
         "Given up: the worker died each time it worked on this host. "
         "The administrator finds the reason in the portal's log."

@@ -63,6 +63,11 @@ TEXTS: dict[str, Promise] = {
         "Somebody changed this host meanwhile, so nothing was saved. Look at it again, and then "
         "enter once more what is still to be changed."
     ),
+    "registration.installing": _(
+        "An installation has begun on this host and has to end where it began, so nothing was "
+        "saved. Change where the host is when it has ended; one that cannot go on is given up "
+        "after some minutes."
+    ),
     "registration.login": _("Logged in as %(user)s (%(milliseconds)s ms)."),
     "registration.remote_mailroot": _(
         "%(path)s is a MailRoot; reading a file there took %(milliseconds)s ms."

@@ -73,8 +73,8 @@ def test_a_chain_that_nobody_touched_is_whole() -> None:
 
 def test_what_no_database_keeps_is_put_on_record_all_the_same() -> None:
     """PostgreSQL takes no NUL, and halves of characters are no UTF-8."""
-    entry = audit.record(None, "host.edit", fields=["a\0b", "\ud800"], before="\0", trusted=True)
-    assert entry.detail == {"fields": ["a\ufffdb", "\ufffd"], "before": "\ufffd", "trusted": True}
+    entry = audit.record(None, "host.edit", fields=["a\0b", "\ud800"], before={"user": "\0"})
+    assert entry.detail == {"fields": ["a\ufffdb", "\ufffd"], "before": {"user": "\ufffd"}}
     assert AuditEntry.objects.get(pk=entry.pk).detail == entry.detail
     assert problems() == []
 

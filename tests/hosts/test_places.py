@@ -1,0 +1,250 @@
+"""A pair goes to the place that was asked for, which is on record, or nowhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from hosts import deploy, ledger, turns
+from hosts.models import Deployment, Host, Installation
+from tests.doubles.mailroot import make_mailroot, write_pair
+from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
+from tests.hosts.pages import text
+from xmailadmin import audit_words, celery
+from xmailadmin.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+Status = Installation.Status
+
+
+@pytest.fixture(autouse=True)
+def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
+@pytest.fixture(autouse=True)
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(celery, "ring", lambda *_arguments: True)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return local_host(tmp_path)
+
+
+Edit = Callable[..., str]
+
+
+@pytest.fixture
+def edit(admin_client: Client, host: Host, tmp_path: Path) -> Edit:
+    """Somebody changes the host by its form; "elsewhere" is another MailRoot."""
+    elsewhere = make_mailroot(tmp_path / "elsewhere")
+
+    def post(**changes: Any) -> str:
+        fields = {"name": host.name, "transport": "local", "os": "unix", "address": "127.0.0.1"}
+        sent = {**fields, "mailroot": str(elsewhere), **ENDPOINTS_OFF, **changes}
+        address = reverse("host_edit", args=[host.pk])
+        return text(admin_client.post(address, sent, follow=True))
+
+    return post
+
+
+def run_all() -> None:
+    for _ in range(3):
+        while ledger.run_next():
+            pass
+        turns.sweep()
+
+
+def ended(deployment: Deployment) -> Installation:
+    deployment.refresh_from_db()
+    assert deployment.finished
+    return deployment.installations.get()
+
+
+def now(host: Host) -> Host:
+    return Host.objects.get(pk=host.pk)
+
+
+def test_what_waits_does_not_go_to_where_the_host_was_moved(
+    admin_client: Client, host: Host, edit: Edit
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    assert "The changes are saved." in edit()
+    run_all()
+    row = ended(deployment)
+    assert row.status == Status.FAILED
+    assert on_disk(now(host)) == on_disk(host) == (None, None)
+    page = text(admin_client.get(row.get_absolute_url()))
+    assert f"The host was changed since: this was to go to {host.mailroot}" in page
+    assert row.steps == [], "nobody has even been asked"
+    again = deploy.retry(deployment, by=None)
+    assert again is not None
+    run_all()
+    row = ended(again)
+    assert (row.status, row.host_place) == (Status.INSTALLED, now(host).mailroot)
+    assert on_disk(now(host)) == files(row.pair)  # type: ignore[arg-type]
+    assert on_disk(host) == (None, None)
+
+
+@pytest.mark.parametrize("changes", [{"memo": "rack 3", "name": "renamed"}, {"smtp_port": 25}])
+def test_a_host_that_stays_where_it_is_gets_what_waits(
+    host: Host, edit: Edit, changes: dict[str, Any]
+) -> None:
+    pair = issued_pair()
+    deployment = deploy.create_deployment(pair, [host], by=None)
+    assert "The changes are saved." in edit(mailroot=host.mailroot, **changes)
+    Host.objects.update(smtp_port=0)
+    run_all()
+    assert ended(deployment).status == Status.INSTALLED
+    assert on_disk(host) == files(pair)
+
+
+def test_what_was_asked_for_before_places_were_compared_goes_on(host: Host) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    deployment.installations.update(place_digest="")
+    run_all()
+    assert ended(deployment).status == Status.INSTALLED
+
+
+def test_a_host_that_is_to_prove_the_pair_first_and_was_moved_proves_nothing(
+    host: Host, edit: Edit, tmp_path: Path
+) -> None:
+    second = local_host(tmp_path, "mail2")
+    deployment = deploy.create_deployment(issued_pair(), [host, second], by=None, first=host)
+    edit()
+    run_all()
+    deployment.refresh_from_db()
+    assert deployment.finished
+    assert deployment.counts() == {"FAILED": 1, "CANCELLED": 1}
+    assert on_disk(second) == (None, None)
+
+
+# --- Installations that have begun ---------------------------------------------------------------
+
+
+def half_done(host: Host) -> tuple[Deployment, Installation]:
+    """The worker has died: the host has the new key, and the certificate of before."""
+    old, new = issued_pair(), issued_pair(common_name="new.dojo.jp")
+    write_pair(Path(host.mailroot), files(new)[0], files(old)[1])
+    deployment = deploy.create_deployment(new, [host], by=None)
+    token, _rows = ledger._claim(turns.ready())
+    deployment.installations.update(previous_pair=old, adopted=True)
+    worker_died(token)
+    return deployment, deployment.installations.get()
+
+
+def worker_died(token: str) -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    for model in (Host, Installation):
+        model._default_manager.filter(token=token).update(lease_until=past)
+
+
+def test_half_a_pair_is_finished_before_the_host_may_be_moved(host: Host, edit: Edit) -> None:
+    deployment, row = half_done(host)
+    assert "has to end where it began" in edit()
+    assert now(host).mailroot == host.mailroot
+    assert "The changes are saved." in edit(mailroot=host.mailroot, memo="rack 3")
+    run_all()
+    row = ended(deployment)
+    assert row.status == Status.INSTALLED
+    assert on_disk(host) == files(row.pair)  # type: ignore[arg-type]
+    assert "The changes are saved." in edit()
+
+
+def test_nobody_is_moved_while_a_worker_is_there(host: Host, edit: Edit) -> None:
+    deploy.create_deployment(issued_pair(), [host], by=None)
+    token, rows = ledger._claim(turns.ready())
+    assert "has to end where it began" in edit()
+    for _news in ledger._Run(token, rows).go():
+        pass
+    assert "The changes are saved." in edit()
+
+
+def test_a_worker_that_stood_still_goes_on_at_no_place_once_the_host_was_moved(
+    host: Host, edit: Edit
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    token, rows = ledger._claim(turns.ready())
+    worker_died(token)
+    assert "The changes are saved." in edit()
+    for _news in ledger._Run(token, rows).go():  # it only slept
+        pass
+    assert on_disk(host) == (None, None)
+    run_all()
+    assert ended(deployment).status == Status.FAILED
+    assert now(host).pair is None
+
+
+def test_a_host_that_is_moved_past_the_form_gets_no_key_and_says_where_half_a_pair_is(
+    host: Host, tmp_path: Path
+) -> None:
+    deployment, row = half_done(host)
+    Host.objects.update(mailroot=str(make_mailroot(tmp_path / "elsewhere")))
+    run_all()
+    row = ended(deployment)
+    assert row.status == Status.FAILED
+    told = {"code": "deploy.host_moved_midway", "params": {"place": host.mailroot}}
+    assert row.message == told
+    assert on_disk(now(host)) == (None, None)
+
+
+def test_what_two_workers_left_is_not_put_right_at_another_place(host: Host, edit: Edit) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    run_all()
+    shutil.rmtree(host.mailroot)
+    assert "The changes are saved." in edit()
+    assert deploy.put_right(ended(deployment)) is None
+    assert on_disk(now(host)) == (None, None)
+
+
+# --- What is on record ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({}, "sftp://xmail@mail1.example.jp/var/MailRoot"),
+        ({"port": 22}, "sftp://xmail@mail1.example.jp/var/MailRoot"),
+        ({"port": 2222}, "sftp://xmail@mail1.example.jp:2222/var/MailRoot"),
+        ({"jump": "x@192.0.2.1"}, "sftp://xmail@mail1.example.jp/var/MailRoot via x@192.0.2.1"),
+        ({"address": "2001:db8::1", "port": 1}, "sftp://xmail@[2001:db8::1]:1/var/MailRoot"),
+        ({"transport": "ctrl", "port": 6017, "jump": "unused@there"}, "ctrl://xmail@mail1.example.jp/var/MailRoot"),
+        ({"transport": "ctrl", "port": 22}, "ctrl://xmail@mail1.example.jp:22/var/MailRoot"),
+        ({"transport": "ctrl", "mailroot": "", "user": ""}, "ctrl://mail1.example.jp/"),
+        ({"transport": "local", "port": 22}, "/var/MailRoot"),
+    ],
+)  # fmt: skip
+def test_a_place_names_what_decides_where_a_key_goes(changes: dict[str, Any], place: str) -> None:
+    fields = {"transport": "sftp", "address": "mail1.example.jp", "user": "xmail"}
+    assert Host(**{**fields, "mailroot": "/var/MailRoot", **changes}).place == place
+
+
+@pytest.mark.parametrize("name", ["transport", "address", "port", "user", "jump", "mailroot"])
+def test_each_part_of_a_place_is_compared(name: str) -> None:
+    changed = {name: 9 if name == "port" else "other"}
+    assert Host(**changed).place_digest != Host().place_digest
+
+
+def test_the_longest_place_fits_its_column() -> None:
+    lengths = {"address": 253, "user": 100, "jump": 300, "mailroot": 500}
+    host = Host(transport="sftp", port=65535, **{name: "m" * n for name, n in lengths.items()})
+    assert len(host.place) <= Installation._meta.get_field("host_place").max_length  # type: ignore[operator]
+
+
+def test_the_audit_says_from_where_to_where_a_host_was_moved(host: Host, edit: Edit) -> None:
+    edit(password="very-secret")
+    entry = AuditEntry.objects.get(action="host.edit")
+    assert entry.detail["before"] == {"mailroot": host.mailroot}
+    assert entry.detail["now"] == {"mailroot": now(host).mailroot}
+    assert "very-secret" not in str(entry.detail)
+    shown = dict(audit_words.detail_of(entry.detail, "host"))
+    assert shown["before"] == f"MailRoot “{host.mailroot}”"
