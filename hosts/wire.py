@@ -183,15 +183,13 @@ class Wire(asyncio.Protocol):
         self._transport, self._ended = transport, None
 
     def data_received(self, data: bytes) -> None:
-        if not self._sealed:
-            self._buffer += data
-        elif self._waiting or self._incoming.pending + len(data) > _PIECE:
-            self._waiting += data
-        else:
+        if self._sealed and not self._waiting and self._incoming.pending + len(data) <= _PIECE:
             self._give(data)
-        held = self._incoming.pending + len(self._waiting) + len(self._buffer)
-        if held > MAX_BLOCK and self._transport is not None:
-            self._transport.pause_reading()  # nobody asked for that much
+        else:
+            (self._waiting if self._sealed else self._buffer).extend(data)
+            held = len(self._waiting) + len(self._buffer)
+            if held > MAX_BLOCK and self._transport is not None:
+                self._transport.pause_reading()  # nobody asked for that much
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
