@@ -27,6 +27,7 @@ __all__ = [
     "NothingToRollBack",
     "cancel",
     "create_deployment",
+    "disable",
     "put_right",
     "retry",
     "retryable",
@@ -277,18 +278,35 @@ def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:
     A host that is being worked on is finished, for nobody may leave half a pair there; so is one
     whose worker died in the midst of it.
     """
-    unbegun = deployment.installations.filter(adopted=False)
-    claimed = unbegun.filter(status=Status.RUNNING, step="")
     with transaction.atomic():
-        tokens = set(claimed.exclude(token="").values_list("token", flat=True))
-        count = unbegun.filter(status=Status.QUEUED).update(
-            **final(Status.CANCELLED, "deploy.cancelled")
-        )
-        # The worker that has claimed these finds its token gone when it begins, and leaves off.
-        count += claimed.update(**final(Status.CANCELLED, "deploy.cancelled"))
-        held = Installation.objects.filter(token__in=tokens).values("host")
-        idle = Host.objects.filter(token__in=tokens).exclude(pk__in=held)
-        idle.update(token="", lease_until=None)
+        count = _end_unbegun(deployment.installations.all(), "deploy.cancelled")
         audit.record(by, "deployment.cancel", deployment, hosts=count)
     settle(Deployment.objects.filter(pk=deployment.pk))
+    return count
+
+
+def disable(host: Host, *, by: HttpRequest | User | None) -> None:
+    """Takes `host` out of deployments, those included that wait for it; what has begun there is
+    finished."""
+    with transaction.atomic():
+        waited = host.installations.filter(status__in=Installation.UNFINISHED)
+        deployments = list(waited.values_list("deployment", flat=True))
+        _end_unbegun(waited, "deploy.host_disabled")
+        host.disabled = True
+        host.save(update_fields=["disabled"])
+        audit.record(by, "host.disable", host)
+    settle(Deployment.objects.filter(pk__in=deployments))
+
+
+def _end_unbegun(rows: QuerySet[Installation], code: str) -> int:
+    """Cancels those that were not begun, and returns how many; frees the hosts claimed for them."""
+    unbegun = rows.filter(adopted=False)
+    claimed = unbegun.filter(status=Status.RUNNING, step="")
+    tokens = set(claimed.exclude(token="").values_list("token", flat=True))
+    count = unbegun.filter(status=Status.QUEUED).update(**final(Status.CANCELLED, code))
+    # The worker that has claimed these finds its token gone when it begins, and leaves off.
+    count += claimed.update(**final(Status.CANCELLED, code))
+    held = Installation.objects.filter(token__in=tokens).values("host")
+    idle = Host.objects.filter(token__in=tokens).exclude(pk__in=held)
+    idle.update(token="", lease_until=None)
     return count

@@ -36,7 +36,8 @@ def ready() -> QuerySet[Installation]:
     """Returns the installations that a worker may claim now.
 
     Unfinished and held by nobody; the pair made; nothing older waiting for the same host, so that
-    each host gets its deployments in the order they were asked for; the earlier wave done.
+    each host gets its deployments in the order they were asked for; the earlier wave done; the
+    host not disabled, unless half a pair may be there.
     """
     unfinished = Installation.objects.filter(status__in=Installation.UNFINISHED).order_by()
     # Neither subquery depends on the row: what a row costs must not grow with their number.
@@ -46,6 +47,7 @@ def ready() -> QuerySet[Installation]:
         free(),
         Q(pair=None) | Q(pair__status=Pair.Status.ISSUED),
         Q(wave=0) | ~Q(deployment__in=first_wave),
+        Q(adopted=True) | ~Q(host__in=Host.objects.filter(disabled=True)),
         pk__in=oldest,
         host__isnull=False,
     )
@@ -88,11 +90,20 @@ def settle(deployments: QuerySet[Deployment]) -> None:
         deployment.installations.filter(status=Status.QUEUED, host=None).update(
             **final(Status.CANCELLED, "deploy.host_deleted")
         )
+        disabled = deployment.installations.filter(
+            Q(status=Status.QUEUED) | Q(free(), status=Status.RUNNING),
+            adopted=False,
+            host__in=Host.objects.filter(disabled=True),
+        )
+        disabled.update(**final(Status.CANCELLED, "deploy.host_disabled"))
+        first = deployment.installations.filter(wave=0)
         failures = deployment.installations.filter(status__in=Installation.BAD)
         if deployment.pair is not None and deployment.pair.status == Pair.Status.FAILED:
             waiting.update(**final(Status.FAILED, "deploy.pair_failed"))
-        elif failures.filter(wave=0).exists():
+        elif first.filter(status__in=Installation.BAD).exists():
             waiting.update(**final(Status.CANCELLED, "deploy.first_failed"))
+        elif first.filter(status=Status.CANCELLED).exists():
+            waiting.update(**final(Status.CANCELLED, "deploy.first_left_out"))
         elif deployment.stop_after and failures.count() >= deployment.stop_after:
             waiting.update(**final(Status.CANCELLED, "deploy.stopped"))
         if not deployment.installations.filter(status__in=Installation.UNFINISHED).exists():

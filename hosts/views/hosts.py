@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.db.models import Case, IntegerField, Q, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -108,14 +109,16 @@ def host_diagnose(request: HttpRequest, pk: int) -> HttpResponse:
 def host_disable(request: HttpRequest, pk: int) -> HttpResponse:
     """Takes the host out of deployments and diagnoses, or back in."""
     host = get_object_or_404(Host, pk=pk)
-    host.disabled = not host.disabled
-    host.save(update_fields=["disabled"])
-    audit.record(request, "host.disable" if host.disabled else "host.enable", host)
-    if host.disabled:
+    if not host.disabled:
+        deploy.disable(host, by=request)
         messages.success(
             request, _("%(host)s is disabled: nothing is installed on it any more.") % _name(host)
         )
     else:
+        with transaction.atomic():
+            host.disabled = False
+            host.save(update_fields=["disabled"])
+            audit.record(request, "host.enable", host)
         messages.success(request, _("%(host)s is enabled again.") % _name(host))
     return redirect(host)
 

@@ -5,6 +5,14 @@ from django.utils.translation import gettext_lazy as _
 
 TEXTS: dict[str, Promise] = {
     "deploy.host_deleted": _("The host was deleted before its turn came."),
+    "deploy.host_disabled": _(
+        "Cancelled, because the host was disabled before its turn came. "
+        "Enable it and install again if it shall have the pair."
+    ),
+    "deploy.first_left_out": _(
+        "Cancelled, because nothing was installed on the host that was to prove the pair first. "
+        "Install again, with another host first or without."
+    ),
     "deploy.pair_failed": _("The pair could not be made, so nothing was installed."),
     "deploy.first_failed": _(
         "Cancelled, because the host that was to prove the pair first failed. "

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -231,6 +232,101 @@ def test_the_page_has_a_button_while_there_is_something_to_cancel(
     assert "Cancelled by a person before this host was begun." in page
     page = client.post(address, follow=True).content.decode()
     assert "finished already" in page
+
+
+# --- Disabled hosts ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Somebody who disables hosts, while no worker hears of anything."""
+    monkeypatch.setattr(celery, "ring", lambda *_, **__: True)
+    return people.signed_in(people.person("operator"))
+
+
+def toggle(client: Client, host: Host) -> None:
+    client.post(reverse("host_disable", args=[host.pk]))
+
+
+def run_all() -> None:
+    while ledger.run_next():
+        pass
+    turns.sweep()
+
+
+def test_a_disabled_host_gets_nothing_that_waits_for_it(
+    hosts: list[Host], operator: Client
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts[:3], by=None)
+    begin(["mail1"])  # claimed, and not begun
+    toggle(operator, hosts[0])
+    toggle(operator, hosts[1])
+    page = operator.get(deployment.get_absolute_url()).content.decode()
+    assert page.count("Cancelled, because the host was disabled before its turn came.") == 2
+    assert not Host.objects.exclude(token="").exists()
+    run_all()
+    deployment.refresh_from_db()
+    assert deployment.finished
+    assert deployment.counts() == {"INSTALLED": 1, "CANCELLED": 2}
+    assert on_disk(hosts[0]) == on_disk(hosts[1]) == (None, None)
+    toggle(operator, hosts[0])
+    again = deploy.retry(deployment, by=None)
+    assert again is not None
+    run_all()
+    assert again.counts() == {"INSTALLED": 1}
+    assert on_disk(hosts[0]) != (None, None)
+
+
+def test_a_deployment_of_disabled_hosts_alone_is_over_at_once(
+    hosts: list[Host], operator: Client
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
+    toggle(operator, hosts[0])
+    deployment.refresh_from_db()
+    assert deployment.finished
+    assert AuditEntry.objects.filter(action="host.disable").count() == 1
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+def test_a_host_that_was_disabled_as_it_was_asked_for_gets_nothing(
+    hosts: list[Host], status: Status
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
+    deployment.installations.update(status=status)  # its worker has died
+    Host.objects.filter(pk=hosts[0].pk).update(disabled=True)
+    assert not turns.ready().exists()
+    turns.sweep()
+    deployment.refresh_from_db()
+    assert deployment.counts() == {"CANCELLED": 1}
+    assert deployment.finished
+
+
+def test_half_a_pair_is_not_left_by_disabling(hosts: list[Host], operator: Client) -> None:
+    pair = issued_pair()
+    deployment = deploy.create_deployment(pair, hosts[:1], by=None)
+    deployment.installations.update(adopted=True, status=Status.RUNNING, step="SWITCH")
+    toggle(operator, hosts[0])
+    run_all()
+    assert deployment.counts() == {"INSTALLED": 1}
+    assert on_disk(hosts[0]) == files(pair)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_nothing_is_installed_unproven_when_the_first_host_is_left_out(
+    hosts: list[Host], operator: Client, deleted: bool
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), hosts[:3], by=None, first=hosts[1])
+    if deleted:
+        hosts[1].delete()
+    else:
+        toggle(operator, hosts[1])
+    turns.sweep()
+    run_all()
+    deployment.refresh_from_db()
+    assert deployment.counts() == {"CANCELLED": 3}
+    assert deployment.finished
+    page = operator.get(deployment.get_absolute_url()).content.decode()
+    assert page.count("nothing was installed on the host that was to prove the pair first") == 2
 
 
 # --- Stopping ------------------------------------------------------------------------------------
