@@ -21,8 +21,11 @@ def canonical(data: bytes) -> bytes:
 
     Lines that it would not take are folded: they can only be notes around the PEM, or Base64.
     """
-    lines = _CUT_OFF.sub(b"", _LINE_END.sub(b"", data))
-    lines = _FOLD.sub(rb"\g<0>\n", lines)
+    lines = data
+    if b"\r" in lines or b"\x00" in lines:
+        lines = _CUT_OFF.sub(b"", _LINE_END.sub(b"", lines))
+    if len(lines) > LONGEST_LINE:
+        lines = _FOLD.sub(rb"\g<0>\n", lines)
     return lines + b"\n" if lines and not lines.endswith(b"\n") else lines
 
 

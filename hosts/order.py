@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from certs.certificate_file import is_private
@@ -32,8 +33,11 @@ class PairFiles:
 
     def placed(self, key: str, certificate: str) -> list[tuple[str, bytes | None, bool]]:
         """Each file by these paths, and whether it is private: a found one may hold a key."""
-        private = self.certificate is not None and is_private(self.certificate)
-        return [(key, self.key, True), (certificate, self.certificate, private)]
+        return [(key, self.key, True), (certificate, self.certificate, self._is_private)]
+
+    @cached_property  # the same for each host of a chunk, and OpenSSL has to read it
+    def _is_private(self) -> bool:
+        return self.certificate is not None and is_private(self.certificate)
 
     @property
     def sha256(self) -> str:
