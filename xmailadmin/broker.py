@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from kombu import compression
 from kombu.transport import redis, virtual
 
 __all__ = ["harden"]
 
 logger = logging.getLogger(__name__)
 _library: Any = redis
+_compression: Any = compression
 _brpop_read = _library.Channel._brpop_read
+_loads = _library.loads
+LONGEST = 1024 * 1024  # of a message; the portal's own have a few kilobytes
 LEFT_OUT = "A message in the broker cannot be read, and is left out"
 
 
@@ -24,16 +28,26 @@ def harden() -> None:
     _library.QoS.restore_visible = _put_nothing_back
     _library.Channel._brpop_read = _read
     _library.Transport._deliver = _deliver
+    # Nor does a message take more memory than it is long: the portal compresses none, and what
+    # could be unpacked from a few bytes has no end.
+    _compression._decoders.clear()
+    _library.loads = _parse
 
 
 def _put_nothing_back(*_: Any, **__: Any) -> None:
     pass
 
 
+def _parse(text: str) -> Any:
+    if len(text) > LONGEST:
+        raise ValueError(f"it is {len(text)} characters long")
+    return _loads(text)
+
+
 def _read(self: Any, **options: Any) -> Any:
     try:
         return _brpop_read(self, **options)
-    except (ValueError, RecursionError):  # it is no JSON
+    except (ValueError, RecursionError):  # it is no JSON, or too long
         logger.exception(LEFT_OUT)
         return True  # there was something
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import json
+import re
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,3 +91,32 @@ def test_a_worker_tells_nothing_and_outlives_every_message(parts: Grown) -> None
         until("the worker works on", lambda: beats(parts) > before)
     assert worker.process.poll() is None
     assert "cannot be read, and is left out" in worker.log.read_text()
+
+
+def most_memory(pid: int) -> int:
+    """The most that the process ever held, in MB."""
+    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) // 1024
+
+
+@pytest.mark.slow
+def test_no_message_takes_more_memory_than_it_is_long(parts: Grown) -> None:
+    parts.manage("prepare")
+    worker = parts.add_worker()
+    assert worker.process is not None
+    until("the worker lives", lambda: beats(parts))
+    usual = most_memory(worker.process.pid)
+    packed = bz2.compress(b"[[], {}, {}" + b" " * 200_000_000 + b"]")
+    assert len(packed) < 5_000
+    text = b64encode(packed).decode()
+    lists = "[" + ",".join(["[]"] * 3_000_000) + "]"  # 9 MB, which would be 200 MB of lists
+    with redis.Redis.from_url(parts.redis_url) as broker:
+        broker.lpush("quick", json.dumps(message(body=text, headers={"compression": "bzip2"})))
+        type_ = {"compression": "application/x-bz2"}
+        broker.lpush("quick", json.dumps(message(body=text, headers=type_)))
+        broker.lpush("quick", json.dumps({**message(), "more": json.loads(lists)}))
+        before = beats(parts)
+        until("all is taken away", lambda: not broker.llen("quick"))
+        broker.lpush("quick", json.dumps(message()))
+        until("the worker works on", lambda: beats(parts) > before)
+    assert most_memory(worker.process.pid) < usual + 90
