@@ -17,6 +17,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin import audit, limits
+from xmailadmin.hashing import Busy
 from xmailadmin.models import User
 
 # In the session: the hash of the password that began a sign-in, and when.
@@ -48,7 +49,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         counted = limits.begin(request, str(credentials.get("username", "")))
-        user: User | None = super().authenticate(request, **credentials)
+        try:
+            user: User | None = super().authenticate(request, **credentials)
+        except Busy:
+            limits.passed(counted)  # it was not looked at
+            raise
         if user is not None:
             limits.passed(counted)
         else:

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from xmailadmin import limits
+from xmailadmin.hashing import Busy
 from xmailadmin.models import User, refuse_reserved_name
 from xmailadmin.roles import ROLES
 
@@ -120,6 +121,9 @@ class ChangePasswordForm(_SaysLabelsOnce, allauth.ChangePasswordForm):  # type: 
         except ValidationError:
             limits.failed(context.request, self.user.get_username())
             limits.missed(counted)
+            raise
+        except Busy:
+            limits.passed(counted)  # it was not looked at
             raise
         limits.passed(counted)
         return password

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from xmailadmin.hashing import Busy
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -59,4 +62,23 @@ class NoStoreMiddleware:
         response = self.get_response(request)
         if request.user.is_authenticated and "Cache-Control" not in response.headers:
             add_never_cache_headers(response)
+        return response
+
+
+class BusyMiddleware:
+    """Asks whoever's password found no turn to try again."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, Busy):
+            return None
+        response = render(request, "busy.html", status=503)
+        response.headers["Retry-After"] = "10"
         return response

@@ -128,10 +128,10 @@ def link_for(token: str) -> AccessLink | None:
 def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
     """Gives the link's person this password, once; False if somebody else was faster."""
     person = link.user
+    person.set_password(password)  # takes its time: nobody else waits for the database meanwhile
     with transaction.atomic():
         if not AccessLink.objects.filter(pk=link.pk, token_sha256=link.token_sha256).delete()[0]:
             return False
-        person.set_password(password)
         person.save(update_fields=["password"])
         audit.record(request, "person.link_used", person)
     return True

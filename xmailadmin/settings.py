@@ -128,6 +128,7 @@ MIDDLEWARE = [
     "xmailadmin.sessions.SessionActivityMiddleware",
     "xmailadmin.access.AccessMiddleware",
     "xmailadmin.middleware.NoStoreMiddleware",
+    "xmailadmin.middleware.BusyMiddleware",
 ]
 ROOT_URLCONF = "xmailadmin.urls"
 ASGI_APPLICATION = "xmailadmin.asgi.application"
@@ -244,7 +245,7 @@ CELERY_BEAT_SCHEDULE = {
 AUTH_USER_MODEL = "xmailadmin.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "xmailadmin.hashing.LimitedArgon2",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
