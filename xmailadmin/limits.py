@@ -134,9 +134,12 @@ def too_many(request: HttpRequest, what: str, most: int) -> bool:
         return False
 
 
-def remember_device(request: HttpRequest, response: HttpResponseBase, user: User) -> None:
-    """Lets this browser be known by the next time its person signs in."""
-    device = _device(request, user) or secrets.token_hex(8)
+def remember_device(
+    request: HttpRequest, response: HttpResponseBase, user: User, *, anew: bool = False
+) -> None:
+    """Lets this browser be known by the next time its person signs in; `anew` with no failures."""
+    device = "" if anew else _device(request, user)
+    device = device or secrets.token_hex(8)
     response.set_cookie(
         COOKIE,
         signing.dumps([user.pk, device], salt=SALT),

@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from tests import people
 from xmailadmin import audit, limits
+from xmailadmin.people import make_link
 
 pytestmark = pytest.mark.django_db
 
@@ -129,3 +130,26 @@ def test_invented_names_do_not_lock_out_a_known_browser_at_the_same_address() ->
         sign_in(Client(), "wrong", f"invented{number}")
     assert sign_in(known, people.PASSWORD).status_code == 302
     assert sign_in(Client(), people.PASSWORD).status_code == 200  # a browser that nobody knows
+
+
+@pytest.mark.parametrize("failed_here", [False, True])
+def test_a_one_time_link_lets_its_person_in_whatever_strangers_do(failed_here: bool) -> None:
+    hanako = people.person("operator")
+    browser = Client()
+    if failed_here:
+        assert sign_in(browser, people.PASSWORD).status_code == 302
+        browser.post(reverse("account_logout"))  # which leaves the mark of the browser
+        for _ in range(limits.FAILURES):
+            sign_in(browser, "wrong")
+    for number in range(limits.FAILURES_OF_ACCOUNT):
+        limits.missed(limits.begin(asking(f"198.51.100.{number}"), "hanako"))
+    for _ in range(limits.FAILURES):
+        sign_in(Client(), "wrong")
+    assert sign_in(browser, people.PASSWORD).status_code == 200
+    by = asking()
+    by.user = hanako
+    browser.get(reverse("access_link", args=[make_link(by, hanako)]))
+    new = {"new_password1": "another-long-password", "new_password2": "another-long-password"}
+    assert browser.post(reverse("choose_password"), new).status_code == 302
+    assert sign_in(Client(), "another-long-password").status_code == 200
+    assert sign_in(browser, "another-long-password").status_code == 302

@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from xmailadmin import audit, people, sessions
+from xmailadmin import audit, limits, people, sessions
 from xmailadmin.access import FRESH_S, has_second_factor, is_fresh, safe_next
 from xmailadmin.forms import PasswordForm
 from xmailadmin.models import AccessLink, User
@@ -169,5 +169,8 @@ def choose_password(request: HttpRequest) -> HttpResponse:
             return render(request, "account/access_link_invalid.html", status=404)
         request.session.pop(LINK_KEY, None)
         messages.success(request, _("Your password is set. Sign in with it."))
-        return redirect("account_login")
+        response = redirect("account_login")
+        # Whoever had the link is the person: no stranger's wrong attempts keep this browser out.
+        limits.remember_device(request, response, link.user, anew=True)
+        return response
     return render(request, "account/choose_password.html", {"form": form, "person": link.user})
