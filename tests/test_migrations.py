@@ -24,9 +24,17 @@ def sql(portal: Portal, statement: str, *values: Any) -> list[Any]:
     return found
 
 
+def before_the_seal(portal: Portal) -> None:
+    """Makes a portal as the version before the seal leaves it."""
+    portal.manage("prepare")
+    portal.manage("migrate", "xmailadmin", "0002")
+    note = portal.home / "audit.head"
+    assert note.read_text().endswith(" sealed\n")
+    note.write_text(note.read_text().replace(" sealed", ""))
+
+
 def test_an_audit_that_is_there_gets_its_seal_once(new_portal: Portal) -> None:
-    new_portal.manage("prepare")
-    new_portal.manage("migrate", "xmailadmin", "0002")
+    before_the_seal(new_portal)
     (before,) = sql(new_portal, "SELECT * FROM xmailadmin_audithead")
     key = new_portal.home / "master.key"
     away = key.rename(key.with_name("away"))
@@ -39,6 +47,41 @@ def test_an_audit_that_is_there_gets_its_seal_once(new_portal: Portal) -> None:
     assert "complete and unchanged" in new_portal.manage("verify_audit").stdout
     sql(new_portal, "UPDATE xmailadmin_audithead SET seal = '', key_sealed = ''")
     new_portal.manage("prepare")
+    told = new_portal.manage("verify_audit", check=False)
+    assert "The seal of the portal is not on the end of the audit" in told.stdout
+    assert told.returncode == 1
+
+
+@pytest.mark.parametrize("upgraded", [True, False])
+def test_an_entry_that_was_forged_gets_no_seal_from_the_migration(
+    new_portal: Portal, upgraded: bool
+) -> None:
+    """Who can write to the database can take the seal's columns away and have it run again."""
+    before_the_seal(new_portal)
+    if upgraded:
+        new_portal.manage("prepare")
+        assert "complete and unchanged" in new_portal.manage("verify_audit").stdout
+        new_portal.manage("migrate", "xmailadmin", "0002")
+    forge = (
+        "from xmailadmin import audit; from xmailadmin.models import AuditEntry; "
+        "from django.db import connection; last = AuditEntry.objects.get(); "
+        "entry = AuditEntry(number=2, previous=last.sha256, at=audit._now(), action='pair.key'); "
+        "entry.sha256 = audit._hash(entry); entry.save(); connection.cursor().execute("
+        "'UPDATE xmailadmin_audithead SET number = 2, sha256 = %s', [entry.sha256])"
+    )
+    new_portal.manage("shell", "--no-imports", "-c", forge)
+    for migrated in (True, False):
+        told = new_portal.manage("verify_audit", check=False)
+        assert ("The end of the audit gets no seal" in told.stderr) == migrated
+        assert "The seal of the portal is not on the end of the audit" in told.stdout
+        assert told.returncode == 1
+    assert new_portal.manage("verify_audit", "--remember", check=False).returncode == 0
+    assert "complete and unchanged" in new_portal.manage("verify_audit").stdout
+
+
+def test_the_migration_seals_no_audit_that_had_a_seal(new_portal: Portal) -> None:
+    new_portal.manage("prepare")
+    new_portal.manage("migrate", "xmailadmin", "0002")
     told = new_portal.manage("verify_audit", check=False)
     assert "The seal of the portal is not on the end of the audit" in told.stdout
     assert told.returncode == 1

@@ -93,10 +93,11 @@ def record_all(
             end = audit_note.End(entry.number, entry.sha256)
             entries.append(entry)
         AuditEntry.objects.bulk_create(entries)
-        audit_seal.move(head, *end)
+        sealed = audit_seal.move(head, *end)
         head.save()
         whole = end.number == len(entries)
-        transaction.on_commit(partial(audit_note.advance, end, whole=whole), robust=True)
+        note = partial(audit_note.advance, end, whole=whole, sealed=sealed)
+        transaction.on_commit(note, robust=True)
     return entries
 
 

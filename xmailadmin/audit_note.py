@@ -4,6 +4,9 @@ Whoever can write to the database alone can cut the chain off, or write a new on
 only ever moves on, and only from a row that is still there as it was noted: once the chain does
 not fit it any more, it stays as it is and `verify` goes on saying so. Setting it anew is a
 deliberate act: after a restore, on a new machine, or by `verify_audit --remember`.
+
+It also says `sealed` once the end has borne its seal (audit_seal.py): that the database has none
+does not mean, from then on, that it never had one.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from typing import NamedTuple
 from xmailadmin import home
 from xmailadmin.models import AuditEntry, AuditHead
 
-__all__ = ["NOTE_FILE", "End", "advance", "head", "head_row", "noted", "remember"]
+__all__ = ["NOTE_FILE", "End", "advance", "head", "head_row", "noted", "remember", "was_sealed"]
 
 NOTE_FILE = "audit.head"
+SEALED = "sealed"
 PATIENCE_S = 1.0  # for another process that has the note in hand; the next entry is noted as well
 
 logger = logging.getLogger(__name__)
@@ -50,12 +54,19 @@ def head_row() -> AuditHead:
 def noted() -> End | None:
     """Returns the end that is remembered; None if there is no note, or none that can be read."""
     with suppress(OSError, ValueError):
-        number, sha256 = (home.directory() / NOTE_FILE).read_text(encoding="ascii").split()
+        number, sha256, *_sealed = _words()
         return End(int(number), sha256)
     return None
 
 
-def advance(end: End, *, whole: bool) -> None:
+def was_sealed() -> bool:
+    """True if the end has borne its seal since this note was begun."""
+    with suppress(OSError, ValueError):
+        return _words()[2:] == [SEALED]
+    return False
+
+
+def advance(end: End, *, whole: bool, sealed: bool) -> None:
     """Remembers `end` if it goes on from what is remembered; `whole`: it has the first row too."""
     with _in_hand() as mine:
         if not mine:
@@ -66,13 +77,18 @@ def advance(end: End, *, whole: bool) -> None:
         elif before is not None and not _is_there(before):
             _tell_once("The audit does not fit the end that is remembered: run verify_audit")
         elif before is None or before.number < end.number:
-            _write(end)
+            _write(end, sealed=sealed or was_sealed())
 
 
 def remember() -> None:
     """Remembers where the chain ends now, whatever was remembered before."""
     with _in_hand():
-        _write(head())
+        row = head_row()
+        _write(End(row.number, row.sha256), sealed=bool(row.seal))
+
+
+def _words() -> list[str]:
+    return (home.directory() / NOTE_FILE).read_text(encoding="ascii").split()
 
 
 def _is_there(end: End) -> bool:
@@ -80,12 +96,12 @@ def _is_there(end: End) -> bool:
     return end.number == 0 or rows.exists()
 
 
-def _write(end: End) -> None:
+def _write(end: End, *, sealed: bool) -> None:
     path = home.directory() / NOTE_FILE
     scratch = path.with_name(f".{NOTE_FILE}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(home.new_file(scratch, replacing=path), "w", encoding="ascii") as file:
-            file.write(f"{end.number} {end.sha256 or '-'}\n")
+            file.write(f"{end.number} {end.sha256 or '-'}{f' {SEALED}' if sealed else ''}\n")
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

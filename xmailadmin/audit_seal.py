@@ -32,8 +32,11 @@ def begin(head: AuditHead) -> None:
     head.seal = _seal(key, head.number, head.sha256)
 
 
-def move(head: AuditHead, number: int, sha256: str) -> None:
-    """Moves the end of the chain on, and the seal along if the end until now bears it."""
+def move(head: AuditHead, number: int, sha256: str) -> bool:
+    """Moves the end of the chain on, and the seal along if the end until now bears it.
+
+    Returns whether it does now.
+    """
     new = not (head.number or head.sha256 or head.seal or head.key_sealed)
     sealed = not new and fits(head)
     head.number, head.sha256 = number, sha256
@@ -46,6 +49,8 @@ def move(head: AuditHead, number: int, sha256: str) -> None:
             _tell_once("The end of the audit does not bear its seal: run verify_audit")
     except vault.VaultError as error:
         _tell_once(f"The audit goes on without a seal: {error}")
+        return False
+    return new or sealed
 
 
 def fits(head: AuditHead) -> bool:

@@ -214,7 +214,8 @@ def test_a_note_never_goes_back(tmp_path: Path, django_capture_on_commit_callbac
     with django_capture_on_commit_callbacks(execute=True):
         write(3)
     first = AuditEntry.objects.get(number=1)
-    audit_note.advance(audit_note.End(1, first.sha256), whole=True)  # a commit told late
+    late = audit_note.End(1, first.sha256)
+    audit_note.advance(late, whole=True, sealed=True)  # a commit told late
     assert audit_note.noted() == audit_note.head()
 
 
