@@ -6,6 +6,7 @@ broker in a thread pool, and the ticker (Celery beat) sends it the sweep and the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -20,6 +21,7 @@ from django.utils import timezone
 from hosts import ledger
 from hosts.ticker import Ticker
 from xmailadmin.celery import app
+from xmailadmin.connections import HANDSHAKE_S, MOST_SERVED, Connection, Listener
 from xmailadmin.descriptors import raise_limit
 from xmailadmin.home import HomeError
 from xmailadmin.tls import OwnPair, own_pair, split_bind
@@ -29,7 +31,6 @@ __all__ = ["Portal", "Web", "listen"]
 logger = logging.getLogger(__name__)
 
 WORKERS = 4  # threads: a chunk of hosts takes one, whatever its size
-MOST_CONNECTIONS = 400
 TICKS_A_DAY = 864_000  # uvicorn's
 STOP_S = 25  # within which a stop must be done, so that a supervisor need not kill
 
@@ -38,7 +39,7 @@ def listen(bind: str) -> socket.socket:
     """Returns a socket that listens at `bind` (ADDRESS:PORT). Raises HomeError if it cannot."""
     host, port = split_bind(bind)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_STREAM)
+    server = Listener(family, socket.SOCK_STREAM)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((host, port))
@@ -98,14 +99,32 @@ class Web(uvicorn.Server):
                 lifespan="off",
                 timeout_graceful_shutdown=3,
                 timeout_keep_alive=5,
-                # Fewer than the files that a process may open: the work on the hosts goes on.
-                limit_concurrency=MOST_CONNECTIONS,
+                limit_concurrency=MOST_SERVED,
                 h11_max_incomplete_event_size=64 * 1024,
                 ssl_keyfile=own.key if own else None,
                 ssl_certfile=own.certificate if own else None,
                 ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # and those of TLS 1.3
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, but with a time limit of our own for TLS handshakes."""
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            return Connection(self.config, self.server_state, self.lifespan.state)
+
+        self.servers = [
+            await loop.create_server(
+                protocol,
+                sock=each,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=HANDSHAKE_S if self.config.ssl else None,
+                backlog=self.config.backlog,
+            )
+            for each in sockets or []
+        ]
+        self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         """Once a day, a portal that runs for a year renews its pair in time."""
