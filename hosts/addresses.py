@@ -13,7 +13,9 @@ import asyncio
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from hosts.messages import Message
 
@@ -158,10 +160,35 @@ def check_port(port: int) -> int:
 
 
 async def look_up(name: str) -> list[str]:
-    """Every IP address that the system's resolver knows for a name."""
+    """Every IP address that the system's resolver knows for a name.
+
+    In a thread of its own: the resolver waits long for a DNS that is silent, and in the few threads
+    of the event loop such names would keep out all others. Nobody waits for a thread given up on.
+    """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(found: list[str], error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        found: list[str] = []
+        failed: Exception | None = None
+        try:
+            entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            found = [str(entry[4][0]) for entry in entries]
+        except (OSError, ValueError) as error:  # a name that cannot be asked for, too
+            failed = error
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(settle, found, failed)
+
+    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    return await answer
 
 
 async def resolve(

@@ -20,6 +20,7 @@ from typing import Any
 from cryptography import x509
 
 from certs.certificate_text import MALFORMED, validity
+from hosts.addresses import look_up
 from hosts.messages import Message, system_reason
 from hosts.probe_dialogue import Channel, Failure, broken_at_once, talk
 from hosts.wire import accepting_any
@@ -184,12 +185,12 @@ async def _connect(channel: Channel, address: str, endpoint: Endpoint) -> None:
 
 async def _resolve(address: str, port: int) -> Sequence[tuple[int, tuple[Any, ...]]]:
     try:
-        version = ip_address(address).version
+        found = [ip_address(address)]
     except ValueError:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(address, port, type=socket.SOCK_STREAM)
-        return [(family, sockaddr) for family, _, _, _, sockaddr in found]
-    return [(socket.AF_INET if version == 4 else socket.AF_INET6, (address, port))]
+        found = [ip_address(each) for each in await look_up(address)]
+    return [
+        (socket.AF_INET if ip.version == 4 else socket.AF_INET6, (str(ip), port)) for ip in found
+    ]
 
 
 def _served(channel: Channel) -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -219,6 +222,29 @@ async def test_slow_resolver_is_given_up() -> None:
     with pytest.raises(AddressError) as caught:
         await addresses.resolve("slow.test", lookup=lookup, timeout_s=0.01)
     assert caught.value.message.code == "address.unknown"
+
+
+async def test_names_whose_dns_is_silent_keep_no_other_name_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, over = socket.getaddrinfo, threading.Event()
+
+    def resolver(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("silent"):
+            over.wait(10)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    silent = [
+        asyncio.create_task(addresses.resolve(f"silent{number}.test", timeout_s=5))
+        for number in range(50)
+    ]
+    await asyncio.sleep(0)
+    try:
+        assert await addresses.resolve("localhost", timeout_s=1) == "127.0.0.1"
+    finally:
+        over.set()
+        await asyncio.gather(*silent, return_exceptions=True)
 
 
 async def test_allow_list_keeps_hosts_in_its_networks() -> None:
