@@ -23,7 +23,7 @@ def canonical(data: bytes) -> bytes:
     """
     lines = data
     if b"\r" in lines or b"\x00" in lines:
-        lines = _CUT_OFF.sub(b"", _LINE_END.sub(b"", lines))
+        lines = _LINE_END.sub(b"", _CUT_OFF.sub(b"", lines))
     if len(lines) > LONGEST_LINE:
         lines = _FOLD.sub(rb"\g<0>\n", lines)
     return lines + b"\n" if lines and not lines.endswith(b"\n") else lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ PORT = 22
 CONNECT_TIMEOUT_S = 10.0
 LOGIN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
+#: asyncssh works through all that came in before anybody else has a turn, and a server can send
+#: thousands of packets that are to be ignored. Bytes; the kernel doubles them.
+RECEIVED_AT_ONCE = 16 * 1024
 
 #: Cheap and sound first: a post-quantum exchange costs tens of milliseconds a connection, and what
 #: an eavesdropper keeps today, a mail server's key, will have been replaced long before.
@@ -74,6 +78,11 @@ class _Client(asyncssh.SSHClient):
     def __init__(self, accepted: str | None) -> None:
         self.accepted = accepted
         self.met = ""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        sock = conn.get_extra_info("socket")
+        if sock is not None:  # there is none through a jump host, whose own one it is
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_AT_ONCE)
 
     @property
     def recognised(self) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import String
 
 from hosts.mailroot import parse_server_tab
 from hosts.transports import File, TransportError, base, ctrl, local, open_transport, sftp
+from hosts.transports.ssh import RECEIVED_AT_ONCE
 from tests.doubles import dialogues
 from tests.doubles.wire import Wire
 from tests.hosts.conftest import Site, small_ssh
@@ -64,6 +68,39 @@ async def test_names_without_an_end_do_not_fill_the_memory(mailroot: Path) -> No
                 await work
             assert refused.value.message.code == "transport.too_many"
             assert EndlessServer.told < 2 * base.MOST_NAMES
+
+
+class FloodingServer(asyncssh.SFTPServer):
+    """Sends 500 kB of packets that are to be ignored before its first answer."""
+
+    def stat(self, path: bytes) -> asyncssh.SFTPAttrs:
+        connection = self.channel.get_connection()
+        for _ in range(20_000):
+            connection.send_packet(MSG_IGNORE, String(b""))
+        return asyncssh.SFTPAttrs()
+
+    lstat = stat
+
+
+async def test_what_an_ssh_server_floods_is_worked_through_in_small_pieces(
+    mailroot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else has a turn while asyncssh works through what it was given."""
+    pieces = []
+    received = asyncssh.SSHClientConnection.data_received
+
+    def note(self: asyncssh.SSHClientConnection, data: bytes, datatype: Any = None) -> None:
+        pieces.append(len(data))
+        received(self, data, datatype)
+
+    monkeypatch.setattr(asyncssh.SSHClientConnection, "data_received", note)
+    async with (
+        small_ssh(sftp=FloodingServer) as server,
+        open_transport(small_target(server, mailroot)) as transport,
+    ):
+        await transport.info("server.key")
+    assert sum(pieces) > 500_000
+    assert max(pieces) <= 3 * RECEIVED_AT_ONCE
 
 
 @pytest.mark.parametrize("site", ["ctrl"], indirect=True)

@@ -372,3 +372,7 @@ def test_data_ends_only_at_its_end(lines: list[bytes]) -> None:
     sent = ctrl_text.as_lines(b"\n".join(lines))
     assert sent.endswith(b".\r\n")
     assert b".\r\n" not in {line + b"\r\n" for line in sent[:-3].split(b"\r\n")}
+
+
+def test_what_stands_behind_a_nul_is_lost_before_the_line_ends_are_looked_at() -> None:
+    assert ctrl_text.canonical(b"x\r\0y\nz\r\n") == b"x\nz\n"
