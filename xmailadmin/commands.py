@@ -8,10 +8,11 @@ import locale
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.utils import translation
 
 from xmailadmin import home
@@ -23,11 +24,42 @@ VARIABLE = "XMAILADMIN_BACKUP_PASSPHRASE"  # in the environment
 FILE_HELP = f"file with the passphrase (default: {VARIABLE}, or else it is asked for)"
 
 
+class _Output(OutputWrapper):
+    """Prints while it can. Where nobody reads any more, or the disk is full, the work goes on."""
+
+    def __init__(self, output: Any) -> None:
+        self._stream: Any = output._out
+        super().__init__(self._stream, output.ending)
+        self.style_func = output.style_func
+        self.lost = False
+        if reconfigure := getattr(self._stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # what the locale cannot write, in ASCII
+
+    def write(self, *args: Any, **options: Any) -> int:  # type: ignore[override]
+        if self.lost:
+            return 0
+        try:
+            super().write(*args, **options)
+            self.flush()
+        except OSError:
+            self.lost = True
+            self._drop()
+        return 0
+
+    def _drop(self) -> None:
+        """Lets go of what could not be written: Python would try again when it ends."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
 class PortalCommand(BaseCommand):
     """Runs `work`, which prints lines for people or returns one object for `--json`.
 
     An expected failure raises CommandError: one clear sentence on stderr, exit status 1, and with
-    `--json` an object that holds the sentence as `error`.
+    `--json` an object that holds the sentence as `error`. What cannot be printed stops no work;
+    the exit status is 1 then.
     """
 
     requires_migrations_checks = False
@@ -40,6 +72,7 @@ class PortalCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.json: bool = options["json"]
+        self.stdout, self.stderr = outputs = _Output(self.stdout), _Output(self.stderr)
         try:
             if self.prepares:
                 prepare()
@@ -49,7 +82,7 @@ class PortalCommand(BaseCommand):
             self._print({"error": str(error)})
             raise
         self._print(result)
-        if failed:
+        if failed or any(output.lost for output in outputs):
             raise SystemExit(1)
 
     def _print(self, result: dict[str, Any]) -> None:
@@ -64,7 +97,6 @@ class PortalCommand(BaseCommand):
         """Prints a line for people, at once; with `--json` nothing but the object is printed."""
         if not self.json:
             self.stdout.write(line)
-            self.stdout.flush()
 
     def fail(self, sentence: str) -> NoReturn:
         raise CommandError(sentence)
