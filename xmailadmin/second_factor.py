@@ -149,7 +149,9 @@ def _use(user: User, code: str) -> bool:
     minute, while our tolerance for wrong clocks lets it work for longer. However it is written:
     allauth compares without punctuation, in lower case."""
     digest = salted_hmac("xmailadmin.code", normalize_user_code(code)).hexdigest()
-    return bool(cache.add(f"xmailadmin.code:{user.pk}:{digest}", "used", USED_FOR_S))
+    # A full cache drops keys from the start of the alphabet: those of tries, which strangers can
+    # make, come before this one.
+    return bool(cache.add(f"xmailadmin.used:{user.pk}:{digest}", "used", USED_FOR_S))
 
 
 class AuthenticateForm(_LimitedCode, mfa_forms.AuthenticateForm):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.core.cache import caches
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
@@ -153,3 +154,25 @@ def test_a_one_time_link_lets_its_person_in_whatever_strangers_do(failed_here: b
     assert browser.post(reverse("choose_password"), new).status_code == 302
     assert sign_in(Client(), "another-long-password").status_code == 200
     assert sign_in(browser, "another-long-password").status_code == 302
+
+
+def test_tries_of_strangers_do_not_make_a_used_code_work_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hanako = people.person("operator")
+    people.set_up_second_factor(hanako)
+    code = people.code()
+
+    def second_step() -> bool:
+        browser = Client()
+        sign_in(browser, people.PASSWORD)
+        browser.post(reverse("mfa_authenticate"), {"code": code})
+        return browser.get("/").status_code == 200
+
+    assert second_step()
+    assert not second_step()
+    most = 40
+    monkeypatch.setattr(caches["default"], "_max_entries", most)
+    for number in range(2 * most):
+        limits.missed(limits.begin(asking(f"198.51.100.{number}"), f"invented{number}"))
+    assert not second_step()
