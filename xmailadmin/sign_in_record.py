@@ -56,6 +56,7 @@ def _signed_out(request: HttpRequest, user: User | None, **_kwargs: Any) -> None
 
 
 def _password_changed(request: HttpRequest, user: User, **_kwargs: Any) -> None:
+    AccessLink.objects.filter(user=user).delete()  # whoever else holds it gets in no more
     audit.record(request, "password.changed", user)
 
 

@@ -190,6 +190,18 @@ def test_a_wrong_invitation_is_refused(
     assert User.objects.count() == 1
 
 
+def test_a_link_ends_when_its_person_changes_the_password(administrator: Client) -> None:
+    taro = people.person("operator", username="taro")
+    browser = people.signed_in(taro)
+    page = administrator.post(reverse("person_link", args=[taro.pk])).content.decode()
+    path = re.search(r"/account/link/[\w-]+/", page)
+    assert path
+    new = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    address = reverse("account_change_password")
+    assert browser.post(address, {"oldpassword": people.PASSWORD, **new}).status_code == 302
+    assert choose(path[0], "one-more-passphrase").status_code == 404
+
+
 def test_the_link_is_mailed_where_mail_is_set_up(administrator: Client, settings: Any) -> None:
     invite(administrator, name="jiro", email="jiro@example.jp")
     assert mail.outbox == []
