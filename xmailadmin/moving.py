@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.core.management.color import no_style
 from django.db import DatabaseError, connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
@@ -32,8 +34,20 @@ STILL_RUNNING_S = 15  # since its ticker last noted that it is alive
 GOES_ON = {"xmailadmin.AuditEntry", "xmailadmin.AuditHead", "sessions.Session", "hosts.Heartbeat"}
 
 
+# What the databases, and Django's fields, say of a value that is of another kind.
+UNFIT = (DatabaseError, TypeError, ValueError, ValidationError)
+
+
 class MoveError(Exception):
     """The portal cannot be moved; the text says why and what to do. Nothing was changed."""
+
+
+class _Refused(Exception):
+    """A row of a table, after so many that were copied, cannot be read or stored."""
+
+    def __init__(self, model: type[models.Model], copied: int) -> None:
+        self.model = model
+        self.copied = copied
 
 
 @contextmanager
@@ -93,14 +107,14 @@ def move(say: Callable[[str], None]) -> dict[str, int]:
     moving = _models()
     # The write lock on the file keeps whoever still writes from writing what would be lost.
     with transaction.atomic(using=SOURCE):
-        if _occupied():
-            if _differing(moving, ignore=GOES_ON):
-                raise MoveError(
-                    "The database that DATABASE_URL names holds a portal already. Name an empty "
-                    "one; nothing was changed."
-                )
-            return {}
         try:
+            if _occupied():
+                if _differing(moving, ignore=GOES_ON):
+                    raise MoveError(
+                        "The database that DATABASE_URL names holds a portal already. Name an "
+                        "empty one; nothing was changed."
+                    )
+                return {}
             with transaction.atomic(using=TARGET):
                 _empty(moving)
                 counts = {}
@@ -115,10 +129,10 @@ def move(say: Callable[[str], None]) -> dict[str, int]:
                         "Nothing was changed."
                     )
                 _open_every_secret()
-        except DatabaseError as error:
-            raise MoveError(
-                f"The new database did not take a row: {error}. Nothing was changed."
-            ) from None
+        except _Refused as refused:
+            raise MoveError(_said(*_refused(refused.model, refused.copied))) from None
+        except UNFIT as error:  # of all rows together
+            raise MoveError(_said(*_rule(error))) from None
     ContentType.objects.clear_cache()
     return counts
 
@@ -153,16 +167,95 @@ def _copy(model: type[models.Model]) -> int:
     fields = _fields(model)
     target: Any = model._base_manager.using(TARGET)
     count = 0
-    batch: list[models.Model] = []
-    for row in model._base_manager.using(SOURCE).order_by("pk").iterator(chunk_size=BATCH):
-        batch.append(row)
-        if len(batch) == BATCH:
+    rows = model._base_manager.using(SOURCE).order_by("pk").iterator(chunk_size=BATCH)
+    try:
+        while batch := list(islice(rows, BATCH)):
+            if any(_lost(row, field) for row in batch for field in fields):
+                raise _Refused(model, count)
             target._insert(batch, fields=fields, using=TARGET, raw=True)
             count += len(batch)
-            batch = []
-    if batch:
-        target._insert(batch, fields=fields, using=TARGET, raw=True)
-    return count + len(batch)
+    except UNFIT:
+        raise _Refused(model, count) from None
+    return count
+
+
+def _lost(row: models.Model, field: models.Field[Any, Any]) -> bool:
+    """Whether SQLite holds something else than what Django read: broken JSON, or no date."""
+    value = getattr(row, field.attname)
+    if isinstance(field, models.JSONField) and isinstance(value, str):
+        try:
+            json.loads(_raw(row, field))
+        except (TypeError, ValueError):
+            return True
+    is_date = isinstance(field, models.DateField | models.TimeField)
+    return is_date and value is None and _raw(row, field) is not None
+
+
+def _raw(row: models.Model, field: models.Field[Any, Any]) -> Any:
+    """Returns what SQLite holds, as text; by its own kind, Django would have a say again."""
+    table, column, key = (
+        connections[SOURCE].ops.quote_name(str(name))
+        for name in (row._meta.db_table, field.column, row._meta.pk.column)
+    )
+    with connections[SOURCE].cursor() as cursor:
+        cursor.execute(
+            f"SELECT CAST({column} AS TEXT) FROM {table} WHERE {key} = %s",  # noqa: S608
+            [row.pk],
+        )
+        return cursor.fetchone()[0]
+
+
+def _refused(model: type[models.Model], copied: int) -> tuple[str, object, str]:
+    """Returns table, row and column that cannot be moved; what is unknown is empty."""
+    rows = model._base_manager.using(SOURCE).order_by("pk")
+    table = model._meta.db_table
+    with suppress(*UNFIT):
+        for pk in list(rows.values_list("pk", flat=True)[copied:]):
+            # The key of a session is a secret.
+            shown = pk if isinstance(pk, int) else ""
+            try:
+                for field in _fields(model):
+                    if _unfit(rows.filter(pk=pk), field):
+                        return table, shown, str(field.column)
+                with transaction.atomic(using=TARGET):
+                    rows.get(pk=pk).save_base(raw=True, using=TARGET, force_insert=True)
+                    transaction.set_rollback(True, using=TARGET)
+            except UNFIT as error:
+                return table, shown, _rule(error)[2]
+    return table, "", ""
+
+
+def _unfit(found: models.QuerySet[Any], field: models.Field[Any, Any]) -> bool:
+    """Whether that field of a row is nothing that the new database can hold."""
+    target = connections[TARGET]
+    try:
+        row = found.only(field.attname).get()
+        value = field.get_db_prep_save(getattr(row, field.attname), target)
+        with transaction.atomic(using=TARGET), target.cursor() as cursor:
+            cursor.execute(f"SELECT CAST(%s AS {field.cast_db_type(target)})", [value])
+    except UNFIT:
+        return True
+    too_long = isinstance(value, str) and len(value) > (field.max_length or len(value))
+    return too_long or (value is None and not field.null) or _lost(row, field)
+
+
+def _rule(error: BaseException) -> tuple[str, object, str]:
+    """Returns table and rule (or column) that PostgreSQL names, and none of the values."""
+    told = getattr(error.__cause__, "diag", None)
+    return (
+        getattr(told, "table_name", None) or "",
+        "",
+        getattr(told, "column_name", None) or getattr(told, "constraint_name", None) or "",
+    )
+
+
+def _said(table: str, row: object, column: str) -> str:
+    """Says what was refused. What the database says of it may hold the whole row: left out."""
+    where = " ".join(str(part) for part in (table, row, column and f"({column})") if part)
+    return (
+        f"The new database does not take what the SQLite file holds: {where or 'a row'}. "
+        "Nothing was changed. Put that right in the file, and run this again."
+    )
 
 
 def _reset_sequences(moving: list[type[models.Model]]) -> None:

@@ -128,3 +128,36 @@ def test_a_lost_master_key_leaves_the_new_database_empty(old: Portal, database: 
     assert "cannot be opened" in refused.stderr
     (old.home / "master.key").write_text(key)
     assert new.manage_json("migrate_home")["rows"] > 50
+
+
+ODD = {
+    "xmailadmin_user 1 (date_joined)": "UPDATE xmailadmin_user SET date_joined = 'garbage'",
+    "xmailadmin_user 1 (last_login)": "UPDATE xmailadmin_user SET last_login = 'argon2'",
+    "xmailadmin_user 1 (email)": "UPDATE xmailadmin_user SET email = CAST(X'ff41' AS TEXT)",
+    "xmailadmin_user 1 (username)": "UPDATE xmailadmin_user SET username = substr(password, 1)"
+    " || hex(zeroblob(100))",
+    "hosts_host 1 (smtp_port)": "UPDATE hosts_host SET smtp_port = 'argon2'",
+    "hosts_installation 1 (notes)": "UPDATE hosts_installation SET notes = '{argon2'",
+    "hosts_installation (": "UPDATE hosts_installation SET host_id = 4711",
+}
+
+
+def test_what_is_odd_is_named_and_not_shown(old: Portal, database: str, tmp_path: Path) -> None:
+    new = on(old, database)
+    file = old.home / "xmailadmin.sqlite3"
+    for where, statement in ODD.items():
+        odd = tmp_path / "odd"
+        odd.write_bytes(file.read_bytes())
+        connection = sqlite3.connect(odd)
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+        refused = new.manage("migrate_home", "--source", str(odd), check=False)
+        assert refused.returncode == 1, where
+        assert f"holds: {where}" in refused.stderr
+        assert refused.stderr.count("\n") == 1, f"one line, no traceback: {refused.stderr}"
+        told = refused.stdout + refused.stderr
+        for value in ("argon2", "garbage", "mail1", "4711"):
+            assert value not in told, where
+    assert new.manage_json("migrate_home")["rows"] > 50, "nothing was left behind"
