@@ -74,6 +74,7 @@ def record_all(
     entries = []
     with transaction.atomic():
         head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)
+        audit_note.mend(head)
         end = audit_note.End(head.number, head.sha256)
         for obj, detail in told:
             entry = AuditEntry(
@@ -143,6 +144,8 @@ def fits(entry: AuditEntry) -> bool:
 class Problem:
     """Where the chain is broken: changed, missing, unlinked, rewritten, cut, added or unsealed.
 
+    odd: the row that says where the chain ends holds what the portal never writes there.
+
     unnoted: the data directory does not remember its end, so that nobody knows if one was cut off.
     """
 
@@ -157,7 +160,9 @@ def verify() -> Iterator[Problem]:
     """
     number, sha256 = 0, ""
     noted = audit_note.noted()
-    head = audit_note.head_row()
+    head, odd = audit_note.read_head()
+    if odd:
+        yield Problem(head.number, "odd")
     end = audit_note.End(head.number, head.sha256)
     sealed = audit_seal.fits(head)  # now, while its master key is at hand in any case
     for entry in _rows_until(end.number):

@@ -19,12 +19,26 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from django.db import OperationalError, transaction
 
 from xmailadmin import home
 from xmailadmin.models import AuditEntry, AuditHead
 
-__all__ = ["NOTE_FILE", "End", "advance", "head", "head_row", "noted", "remember", "was_sealed"]
+__all__ = [
+    "NOTE_FILE",
+    "End",
+    "advance",
+    "head",
+    "head_row",
+    "mend",
+    "noted",
+    "read_head",
+    "remember",
+    "save_mended",
+    "was_sealed",
+]
 
 NOTE_FILE = "audit.head"
 SEALED = "sealed"
@@ -47,8 +61,45 @@ def head() -> End:
 
 
 def head_row() -> AuditHead:
-    """Returns the row of the end of the chain."""
-    return AuditHead.objects.filter(pk=1).first() or AuditHead(pk=1)
+    """Returns the row of the end of the chain, mended."""
+    return read_head()[0]
+
+
+def read_head() -> tuple[AuditHead, bool]:
+    """Returns the row of the end of the chain, mended, and whether it had to be."""
+    try:
+        row = AuditHead.objects.filter(pk=1).first() or AuditHead(pk=1)
+    except OperationalError as error:
+        if "UTF-8" not in str(error):
+            raise
+        row = AuditHead(pk=1, number=-1)
+    return row, mend(row)
+
+
+def mend(row: AuditHead) -> bool:
+    """Puts what the portal can use in place of values that it never writes; False: there are none.
+
+    The end is then the last entry that is there; whether it bears its seal is another question.
+    """
+    number: Any = row.number  # SQLite may hold anything
+    whole = isinstance(number, int) and number >= 0 and isinstance(row.sha256, str)
+    if not whole:
+        row.number, row.sha256 = 0, ""
+        with suppress(OperationalError, TypeError, ValueError):
+            last = AuditEntry.objects.order_by("-number").values_list("number", "sha256").first()
+            row.number, row.sha256 = last or (0, "")
+    odd = [name for name in ("key_sealed", "seal") if not isinstance(getattr(row, name), str)]
+    for name in odd:
+        setattr(row, name, "")
+    return bool(odd) or not whole
+
+
+def save_mended() -> None:
+    """Writes the mended row of the end of the chain."""
+    with transaction.atomic():
+        row = head_row()
+        values = {name: getattr(row, name) for name in ("number", "sha256", "key_sealed", "seal")}
+        AuditHead.objects.filter(pk=1).update(**values)
 
 
 def noted() -> End | None:

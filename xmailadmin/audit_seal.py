@@ -21,6 +21,7 @@ from xmailadmin.models import AuditHead
 __all__ = ["begin", "fits", "move", "renew", "unsealed_from"]
 
 KEY = 32  # bytes
+DIGITS = 20  # no number of an entry has as many
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def fits(head: AuditHead) -> bool:
 def unsealed_from(head: AuditHead) -> int:
     """Returns the number of the first entry that no seal covers."""
     number, _, rest = head.seal.partition(".")
-    if number.isascii() and number.isdigit() and int(number) < head.number:
+    digits = number.isascii() and number.isdigit() and len(number) < DIGITS
+    if digits and int(number) < head.number:
         sha256 = rest.partition(".")[0]
         if head.seal == _expected(head, int(number), sha256):
             return int(number) + 1

@@ -106,6 +106,10 @@ PROBLEMS: dict[str, str | StrPromise] = {
     "rewritten": _("Entry %(number)s is not the one that the data directory remembers."),
     "cut": _("Entries are missing at the end, from number %(number)s on."),
     "added": _("Entry %(number)s was not written by the portal."),
+    "odd": _(
+        "The row that says where the audit ends (table xmailadmin_audithead) holds values that the "
+        "portal never writes. The end is taken to be number %(number)s."
+    ),
     "unsealed": _(
         "The seal of the portal is not on the end of the audit: entries from number %(number)s on "
         "were added by somebody else, or while the master key was missing."

@@ -148,6 +148,12 @@ def check_master_keys(*, create: bool = False) -> None:
             "Enter them anew, or restore a backup.",
             ", ".join(damaged),
         )
+    if missing == set() and (foreign := needed_keys() - {"", *vault.key_ids()}):
+        logger.warning(
+            "The key of the audit's seal was sealed by the master key %s, which is not at hand: "
+            "put that back, or see verify_audit and its --remember.",
+            ", ".join(sorted(foreign)),
+        )
     if missing:
         raise home.HomeError(
             f"the master key {', '.join(sorted(missing))}, which sealed secrets in the database, "

@@ -17,6 +17,7 @@ from django.db import OperationalError, connection, models, transaction
 from django.db.models.functions import Substr
 
 from xmailadmin import audit, audit_seal, home, vault
+from xmailadmin.models import AuditHead
 
 __all__ = ["RotationError", "missing_keys", "needed_keys", "rotate", "rows_of", "sealed_fields"]
 
@@ -86,16 +87,21 @@ def _rows_of(key_id: str) -> Iterator[str]:
 def missing_keys() -> set[str] | None:
     """Returns the ids of the master keys that secrets need and that are not at hand.
 
-    None if there is no secret at all. Raises vault.VaultError if no master key can be read.
+    The key of the audit's seal needs none: without it the audit is told as not sealed, and gets a
+    new one by `verify_audit --remember`. None if there is no secret at all. Raises vault.VaultError
+    if no master key can be read.
     """
-    needed = needed_keys()
-    return needed - {"", *vault.key_ids()} if needed else None
+    if not needed_keys():
+        return None
+    return needed_keys(but=AuditHead) - {"", *vault.key_ids()}
 
 
-def needed_keys() -> set[str]:
+def needed_keys(*, but: type[models.Model] | None = None) -> set[str]:
     """Returns the ids of the master keys of all secrets; "" among them: one is damaged."""
     needed: set[str] = set()
     for model, field in sealed_fields():
+        if model is but:
+            continue
         heads = _with_secret(model, field).order_by().annotate(head=Substr(field, 1, KEY_ID))
         needed.update(map(vault.sealed_by, heads.values_list("head", flat=True).distinct()))
     return needed
@@ -126,6 +132,8 @@ def _rewrap_row(model: type[models.Model], row: models.Model, field: str) -> int
     try:
         after = vault.seal(vault.open_sealed(before, place), place)
     except vault.VaultError as error:
+        if model is AuditHead:  # see missing_keys
+            return 0
         where = f"{model._meta.db_table} {row.pk} ({field})"
         raise vault.VaultError(f"{where}: {error} Enter it anew, or restore a backup.") from None
     return model._base_manager.filter(pk=row.pk, **{field: before}).update(**{field: after})

@@ -75,7 +75,7 @@ def open_sealed(sealed: str, bound_to: str) -> bytes:
     try:
         version, key_id, text = sealed.split(".")
         blob = base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
+    except (TypeError, ValueError, binascii.Error):  # SQLite may hold bytes, too
         raise VaultError("A sealed secret is damaged.") from None
     if version != "v1":
         raise VaultError("A sealed secret has a form that this version does not know.")
@@ -99,7 +99,10 @@ def key_ids() -> list[str]:
 
 def sealed_by(sealed: str) -> str:
     """Returns the id of the master key that sealed a text; "" if it is no sealed text."""
-    found = _SEALED.match(sealed)
+    try:
+        found = _SEALED.match(sealed)
+    except TypeError:  # bytes
+        return ""
     return found[1] if found else ""
 
 

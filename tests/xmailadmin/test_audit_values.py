@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
+from tests.test_vault import master_key
 from tests.xmailadmin.test_audit import (
     TABLE,
     _no_older_end,  # noqa: F401 - for every test here, too
@@ -13,7 +14,8 @@ from tests.xmailadmin.test_audit import (
     verified,
     write,
 )
-from xmailadmin import audit
+from xmailadmin import audit, rotation, vault
+from xmailadmin.prepare import check_master_keys
 
 pytestmark = pytest.mark.django_db
 
@@ -68,3 +70,50 @@ def test_a_number_that_is_none_is_found() -> None:
     assert {code for _number, code in problems()} >= {"missing", "added"}
     assert "2" in verified()[0]
     sql("PRAGMA ignore_check_constraints = OFF")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("number", "'abc'", {(4, "odd")}),
+        ("number", "1.5", {(4, "odd")}),
+        ("number", "-1", {(4, "odd")}),
+        ("number", "CAST(x'ff41' AS TEXT)", {(4, "odd"), (4, "unsealed")}),
+        ("sha256", "x'6162'", {(4, "odd")}),
+        ("seal", "x'6162'", {(4, "odd"), (4, "unsealed")}),
+        ("key_sealed", "x'6162'", {(4, "odd"), (4, "unsealed")}),
+        ("seal", f"'{'9' * 5000}.x.y'", {(4, "unsealed")}),
+        ("key_sealed", "'v1.deadbeefdeadbeef.AAAA'", {(4, "unsealed")}),
+    ],
+)
+def test_odd_values_in_the_row_of_the_end_are_told_and_mended(
+    column: str, value: str, found: set[tuple[int, str]]
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("the database takes no such value")
+    write(4)
+    sql("PRAGMA ignore_check_constraints = ON")
+    sql(f"UPDATE xmailadmin_audithead SET {column} = {value}")  # noqa: S608
+    check_master_keys()  # as each command does
+    assert set(problems()) == found
+    text, status = verified()
+    assert status == 1
+    assert ("table xmailadmin_audithead" in text) == ((4, "odd") in found)
+    text, status = verified("--remember")
+    assert status == 0
+    assert ("gets a new seal, with a new key" in text) == ((4, "unsealed") in found)
+    assert problems() == []
+    write(2)
+    assert problems() == []
+    sql("PRAGMA ignore_check_constraints = OFF")
+
+
+def test_a_seal_whose_key_nobody_can_open_stops_no_rotation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(3)
+    sql("UPDATE xmailadmin_audithead SET key_sealed = 'v1.deadbeefdeadbeef.AAAA'")
+    monkeypatch.setattr(rotation, "GRACE_S", 0)
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", f"{master_key()},{vault.export_master_keys()}")
+    rotation.rotate()
+    assert problems() == [(4, "unsealed")]

@@ -35,9 +35,13 @@ class Command(PortalCommand):
         found = [{"number": problem.number, "code": problem.code} for problem in problems]
         told: dict[str, Any] = {"entries": entries, "problems": found}
         if options["remember"]:
-            audit_note.remember()
-            if "unsealed" in {problem.code for problem in problems}:
+            codes = {problem.code for problem in problems}
+            if "odd" in codes:
+                audit_note.save_mended()
+            if "unsealed" in codes:
+                self.say("The end of the audit gets a new seal, with a new key.")
                 audit_seal.renew(whatever=True)
+            audit_note.remember()
             audit.record(None, "audit.remember", problems=len(problems))
             end = audit_note.head()
             told["remembered"] = end.number
