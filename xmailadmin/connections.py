@@ -53,6 +53,7 @@ class Connection(H11Protocol):
         self._watch()
         tls: Any = getattr(transport, "_ssl_protocol", None)
         if tls is not None:
+            transport.set_read_buffer_limits(MOST_IN_VAIN)  # type: ignore[attr-defined]
             tls.buffer_updated = self._counted(tls.buffer_updated)
 
     def data_received(self, data: bytes) -> None:
@@ -79,7 +80,8 @@ class Connection(H11Protocol):
 
     def _counted(self, take: Any) -> Any:
         def counting(length: int) -> None:
-            self._in_vain += length
+            if self.transport.is_reading():  # else it is kept until the body so far is taken
+                self._in_vain += length
             take(length)  # which sets it to nothing if there is data in it
             if self._in_vain > MOST_IN_VAIN:
                 self.transport.abort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from tests.doubles.pairs import make_pair
 from tests.portal import Portal
 from xmailadmin import connections
 from xmailadmin.connections import Connection, Listener
@@ -136,6 +138,38 @@ async def test_tls_messages_without_any_request_end_the_connection() -> None:
         tls.buffer_updated(16_384)
     transport.abort.assert_called()
     connection.connection_lost(None)
+
+
+async def test_a_body_that_is_taken_slowly_is_not_in_vain(tmp_path: Path) -> None:
+    """Nothing is read for a while once 64 kB of it are there."""
+
+    async def late(_scope: Any, receive: Any, send: Any) -> None:
+        length, more = 0, True
+        while more:
+            await asyncio.sleep(0.1 if length < 300_000 else 0)
+            message = await receive()
+            length, more = length + len(message["body"]), message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % length})
+
+    pair, file = make_pair(), tmp_path / "pair.pem"
+    file.write_bytes(pair.key + pair.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    config, state = uvicorn.Config(late, log_config=None), ServerState()
+    config.load()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(config, state, {}), "127.0.0.1", 0, ssl=context
+    )
+    async with server:
+        address = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address, ssl=trusting)
+        writer.write(HEAD.replace(b"Length: 4", b"Length: 900000") + b"x" * 900_000)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    assert b"900000" in answer
 
 
 def test_a_connection_that_ended_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
