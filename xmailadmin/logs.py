@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["configuration", "masked", "redact", "request_id"]
 
 MASK = "***"
 LONGEST = 500  # letters of what anybody may ask for; nobody shall fill the log with it
+OUT_OF_FILES = "accept() out of system resource: no files left (%d times untold before)"
 SECRET_NAME = re.compile(
     r"password|passphrase|secret|private_key|token|authorization|cookie|credential|master_key", re.I
 )
@@ -98,6 +100,29 @@ class Refusals(logging.Filter):
         return True
 
 
+class Accepts(logging.Filter):
+    """That no connection can be accepted is one line a minute, and how often it was the case.
+
+    asyncio says it a hundred times a turn, each with a traceback: whoever opens connections until
+    there is no file left would fill the disk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next, self._untold = 0.0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "asyncio" or "accept() out of system resource" not in str(record.msg):
+            return True
+        if time.monotonic() < self._next:
+            self._untold += 1
+            return False
+        record.msg, record.args = OUT_OF_FILES, (self._untold,)
+        record.exc_info = record.exc_text = None
+        self._next, self._untold = time.monotonic() + 60, 0
+        return True
+
+
 def line(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
     """Returns the event as a line that a person reads, a traceback below it."""
     head = "{timestamp} {level} {logger}: {event}".format(
@@ -145,12 +170,12 @@ def configuration(form: str) -> dict[str, Any]:
                 ],
             }
         },
-        "filters": {"refusals": {"()": Refusals}},
+        "filters": {"refusals": {"()": Refusals}, "accepts": {"()": Accepts}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "formatter": "event",
-                "filters": ["refusals"],
+                "filters": ["refusals", "accepts"],
             }
         },
         "root": {"handlers": ["stderr"], "level": "INFO"},

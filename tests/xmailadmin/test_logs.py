@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import io
 import json
 import logging
 import logging.config
 import time
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -158,3 +161,32 @@ def test_what_is_called_a_secret_is_masked() -> None:
     told = str(logs.redact(None, "", event))
     assert not any(secret in told for secret in ("p1", "p2", "p3", KEY.splitlines()[1]))
     assert "'names': ['a']" in told
+
+
+async def test_that_no_connection_can_be_accepted_is_one_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = io.StringIO()
+    configuration = logs.configuration("text")
+    handler = logging.StreamHandler(told)
+    handler.addFilter(logs.Accepts())
+    formatter = dict(configuration["formatters"]["event"])
+    handler.setFormatter(formatter.pop("()")(**formatter))
+    asyncio_log = logging.getLogger("asyncio")
+    asyncio_log.addHandler(handler)
+    now = time.monotonic()
+    loop, broken = asyncio.get_running_loop(), Mock()
+    broken.accept.side_effect = OSError(errno.EMFILE, "Too many open files")
+    monkeypatch.setattr(loop, "_remove_reader", Mock())
+    monkeypatch.setattr(loop, "call_later", Mock())
+    try:
+        for later in (0, 59, 61):
+            monkeypatch.setattr(time, "monotonic", lambda at=now + later: at)
+            loop._accept_connection(Mock(), broken, backlog=100)  # type: ignore[attr-defined]
+    finally:
+        asyncio_log.removeHandler(handler)
+    lines = told.getvalue().splitlines()
+    assert len(lines) == 2, lines
+    assert "out of system resource" in lines[0]
+    assert "(199 times" in lines[1]
+    assert "accepts" in configuration["handlers"]["stderr"]["filters"]
