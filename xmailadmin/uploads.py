@@ -13,16 +13,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.utils.http import parse_header_parameters
 
 __all__ = ["MOST", "Bounded"]
 
 TOO_LARGE = b"This request is too large.\n"
 NO_LENGTH = b"This portal reads only requests that say how long they are.\n"
+TOO_MANY = b"Too much is sent to this portal at once. Please try again.\n"
 TOO_LONG = b"The header %b of this request is too long.\n"
 NO_METHOD = b"This portal does not know the method of this request.\n"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
+# What is sent is kept in memory until it is whole, and anybody may send it and leave it at that.
+SMALL = 64 * 1024  # bytes: without a session there are only the forms to sign in
+LARGE_AT_ONCE = 16  # requests of more than that; whether a session is a real one shows only later
 # Letters of a header, however often it comes. Browsers send some 150 in the two that are parsed.
 PARSED = frozenset({b"accept", b"content-type"})
 LONGEST_PARSED, LONGEST = 1000, 8000
@@ -41,23 +46,27 @@ class _TooLargeError(Exception):
 
 class Bounded:
     """An ASGI application that answers 501 to unknown methods, 431 to headers that are too long,
-    411 to bodies in chunks, 413 to those over MOST, 415 to those that are not UTF-8, and passes on
-    all others, without cookies that nobody here has set."""
+    411 to bodies in chunks, 413 to those over MOST, and to those over SMALL without a session, 415
+    to those that are not UTF-8, 503 to large ones beyond LARGE_AT_ONCE, and passes on all others,
+    without cookies that nobody here has set."""
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._large = 0  # in hand
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         seen, answered = 0, False
+        large = _announced(scope) > SMALL
+        most = MOST if large and _has_session(scope) else SMALL
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > MOST:
+            if seen > most:
                 raise _TooLargeError
             return message
 
@@ -78,14 +87,20 @@ class Bounded:
         if not _is_utf8(scope):
             await _refuse(send, 415, b"This portal reads UTF-8 only.\n")
             return
-        if _announced(scope) > MOST:
+        if _announced(scope) > most:
             await _refuse(send, 413, TOO_LARGE)
             return
+        if large and self._large >= LARGE_AT_ONCE:
+            await _refuse(send, 503, TOO_MANY)
+            return
+        self._large += large
         try:
             await self._app({**scope, "headers": _without_escapes(scope)}, counted, noted)
         except _TooLargeError:
             if not answered:
                 await _refuse(send, 413, TOO_LARGE)
+        finally:
+            self._large -= large
 
 
 def _overlong(scope: Scope) -> bytes:
@@ -116,6 +131,16 @@ def _without_escapes(scope: Scope) -> list[tuple[bytes, bytes]]:
 def _announced(scope: Scope) -> int:
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+
+
+def _has_session(scope: Scope) -> bool:
+    wanted = settings.SESSION_COOKIE_NAME.encode() + b"="
+    return any(
+        each.strip().startswith(wanted)
+        for name, value in scope["headers"]
+        if name == b"cookie"
+        for each in value.split(b";")
+    )
 
 
 def _is_utf8(scope: Scope) -> bool:

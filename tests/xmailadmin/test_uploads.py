@@ -20,7 +20,12 @@ from xmailadmin.uploads import MOST, Bounded
 
 
 async def answer(
-    body: bytes, *, announced: int | None = None, kind: str = "", chunk: int = 65536
+    body: bytes,
+    *,
+    announced: int | None = None,
+    kind: str = "",
+    chunk: int = 65536,
+    cookie: str = "tz=Asia/Tokyo; sessionid=abc",
 ) -> list[Any]:
     """What the bounded application sends for this body."""
     reads: list[int] = []
@@ -48,6 +53,7 @@ async def answer(
         sent.append(message)
 
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
+    headers.append((b"cookie", cookie.encode()))
     if kind:
         headers.append((b"content-type", kind.encode()))
     await Bounded(app)({"type": "http", "method": "POST", "headers": headers}, receive, send)
@@ -63,6 +69,51 @@ def test_what_fits_passes(size: int) -> None:
 def test_what_announces_too_much_is_refused_unread() -> None:
     status, _, unread = asyncio.run(answer(b"x" * (MOST + 1), announced=MOST + 1))
     assert (status, unread) == (413, 17)
+
+
+def test_without_a_session_only_little_is_taken() -> None:
+    for cookie in ("", "xsessionid=abc; csrftoken=sessionid"):
+        size = uploads.SMALL
+        assert asyncio.run(answer(b"x" * size, announced=size, cookie=cookie))[0] == 200
+        told = asyncio.run(answer(b"x" * (size + 1), announced=size + 1, cookie=cookie))
+        assert (told[0], told[2]) == (413, 2)
+
+
+async def test_only_some_large_bodies_are_waited_for_at_once() -> None:
+    """Whoever sends none of them to its end must not fill the memory; small ones still pass."""
+    whole = asyncio.Event()
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Any:
+        await whole.wait()
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def status(size: int) -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"content-length", b"%d" % size), (b"cookie", b"sessionid=abc")]
+        await bounded({"type": "http", "method": "POST", "headers": headers}, receive, send)
+        return int(sent[0]["status"])
+
+    bounded = Bounded(app)
+    waiting = [asyncio.create_task(status(MOST)) for _ in range(uploads.LARGE_AT_ONCE)]
+    small = asyncio.create_task(status(uploads.SMALL))
+    await asyncio.sleep(0)
+    waiting.pop().cancel()  # as when the connection is lost
+    await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(status(MOST)))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(status(MOST), 5) == 503
+    whole.set()
+    assert set(await asyncio.gather(small, *waiting)) == {200}
+    assert await status(MOST) == 200
 
 
 def test_what_sends_too_much_unannounced_is_cut_off() -> None:
