@@ -16,7 +16,7 @@ import secrets
 from django.db import transaction
 
 from xmailadmin import vault
-from xmailadmin.models import AuditHead
+from xmailadmin.models import AuditHead, User
 
 __all__ = ["begin", "fits", "move", "renew", "unsealed_from"]
 
@@ -42,6 +42,9 @@ def move(head: AuditHead, number: int, sha256: str) -> bool:
     sealed = not new and fits(head)
     head.number, head.sha256 = number, sha256
     try:
+        if new and _was_in_use():
+            _tell_once("The audit is empty, though people have signed in: run verify_audit")
+            return False
         if new:
             begin(head)
         elif sealed:
@@ -77,6 +80,11 @@ def renew(*, whatever: bool = False) -> None:
         if head and head.number and (whatever or fits(head)):
             begin(head)
             head.save(update_fields=["key_sealed", "seal"])
+
+
+def _was_in_use() -> bool:
+    """True if somebody has signed in, which is in every audit: one without entries was emptied."""
+    return User.objects.filter(last_login__isnull=False).exists()
 
 
 def _expected(head: AuditHead, number: int, sha256: str) -> str | None:

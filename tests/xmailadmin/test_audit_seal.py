@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import people
 from tests.test_vault import master_key
 from tests.xmailadmin.test_audit import (
+    TABLE,
     _no_older_end,  # noqa: F401 - for every test here, too
     problems,
+    sql,
     verified,
     write,
 )
 from xmailadmin import audit, audit_seal, rotation, vault
+from xmailadmin.audit_note import NOTE_FILE
 from xmailadmin.models import AuditEntry, AuditHead
 
 pytestmark = pytest.mark.django_db
@@ -91,4 +96,22 @@ def test_entries_cost_no_opening_of_the_vault(monkeypatch: pytest.MonkeyPatch) -
     write(2)
     monkeypatch.setattr(vault, "open_sealed", None)
     write(20)
+    assert problems() == []
+
+
+def test_an_audit_that_was_emptied_begins_without_a_seal(tmp_path: Path) -> None:
+    """By whoever can write to the database, seen from a machine that has no note."""
+    user = people.person("operator")
+    write(3)
+    people.signed_in(user)
+    write(1)
+    assert problems() == []
+    (tmp_path / NOTE_FILE).unlink()
+    sql(f"DELETE FROM {TABLE}")  # noqa: S608
+    AuditHead.objects.update(number=0, sha256="", seal="", key_sealed="")
+    write(1)
+    assert (1, "unsealed") in problems()
+    write(1)
+    assert (2, "unsealed") in problems()
+    assert verified("--remember")[1] == 0
     assert problems() == []
