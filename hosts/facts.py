@@ -270,7 +270,7 @@ async def _read_all(transport: Transport, facts: Facts) -> Facts:
         facts = replace(facts, mailroot_uid=info.uid)
     facts = await _read_pair(transport, facts)
     try:
-        return replace(facts, ca=await _read_cas(transport), placed_sha256=await _placed(transport))
+        return replace(facts, ca=await _read_cas(transport), placed_sha256=await placed(transport))
     except TransportError as error:
         return replace(facts, error=error.message)
 
@@ -359,6 +359,12 @@ async def _read_cas(transport: Transport) -> CAFacts:
         return CAFacts("large" if error.code == "large_certificate" else "bad", 0, hashed)
 
 
-async def _placed(transport: Transport) -> str:
-    waiting = await transport.read(f"{mailroot.SSLCONF}/{mailroot.CERTIFICATE}")
+async def placed(transport: Transport) -> str:
+    """The certificate that waits in sslconf; "" if there is none, or none that we may look at."""
+    try:
+        waiting = await transport.read(f"{mailroot.SSLCONF}/{mailroot.CERTIFICATE}")
+    except TransportError as error:
+        if error.message.code != "transport.link_owner":
+            raise
+        return ""  # somebody has put it there by hand, and it is not installed
     return pair.check(None, waiting).sha256

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from certs import pair
 from hosts import addresses, mailroot
 from hosts.addresses import AddressError
+from hosts.facts import placed
 from hosts.messages import Message, Param
 from hosts.probe import Endpoint, EndpointResult, probe
 from hosts.proof import unreachable
@@ -165,7 +166,7 @@ async def _look_into(transport: Transport, result: Inspection) -> None:
     certificate = await transport.read(mailroot.CERTIFICATE)
     key = await transport.read(mailroot.KEY) if transport.confidential else None
     result.found.append(_pair(key, certificate))
-    if await transport.read(f"{mailroot.SSLCONF}/{mailroot.CERTIFICATE}") is not None:
+    if await placed(transport):
         result.found.append(Message("registration.placed"))
 
 

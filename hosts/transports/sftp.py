@@ -201,11 +201,21 @@ class SFTPTransport(Transport):
             # By now each of these names may lead elsewhere. But nobody can make a link or a
             # directory that is another's, and what is their own they may read anyway. Root's is
             # trusted for MailRoot's owner alone, who may have moved what it leads to.
-            if found.uid != (way.uid or (await self._directory()).uid):
+            if found.uid != (await self._trusted(way)).uid:
                 raise TransportError(
                     Message("transport.link_owner", {"path": path}), permanent=True
                 )
         return found
+
+    async def _owner_of(self, path: str) -> SFTPAttrs:
+        """Whose a new file is to be: that of whom `_own` takes it."""
+        folder, inside, _ = path.partition("/")
+        if not inside:
+            return await self._directory()
+        return await self._trusted(await self._sftp.lstat(self._at(folder)))
+
+    async def _trusted(self, way: SFTPAttrs) -> SFTPAttrs:
+        return way if way.uid else await self._directory()
 
     async def _check(self, file: asyncssh.SFTPClientFile, path: str) -> None:
         """Make sure that an open file is the one in MailRoot, and no link swapped in meanwhile."""
@@ -278,7 +288,7 @@ class SFTPTransport(Transport):
                 raise TransportError(message, permanent=True)
             if self.sets_mode:
                 regular = replaced is not None and stat.S_ISREG(replaced.permissions or 0)
-                owner = replaced if replaced and regular else await self._directory()
+                owner = replaced if replaced and regular else await self._owner_of(file.path)
                 await self._give(stream.setstat, made, owner, file.path)
                 if stat.S_IMODE(made.permissions or 0) != wanted:  # the server's umask
                     await stream.setstat(SFTPAttrs(permissions=wanted))

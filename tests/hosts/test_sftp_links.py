@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hosts.facts import placed
 from hosts.transports import File, Target, TransportError, open_transport
 from hosts.transports.sftp import SFTPTransport
 from tests.doubles.mailroot import make_mailroot
@@ -188,6 +189,30 @@ async def test_files_of_roots_are_read_where_no_link_leads_to_them(
 ) -> None:
     os.chown(mailroot / "server.key", 0, 0)
     assert await transport.read("server.key") == PAIR.key
+
+
+@as_root
+async def test_what_root_has_put_into_sslconf_keeps_nobody_from_looking_at_the_rest(
+    transport: SFTPTransport, mailroot: Path
+) -> None:
+    (mailroot / "sslconf").mkdir()
+    os.chown(mailroot / "sslconf", XMAIL, XMAIL)
+    (mailroot / "sslconf" / "server.cert").write_bytes(PAIR.certificate)
+    assert await placed(transport) == ""
+    os.chown(mailroot / "sslconf" / "server.cert", XMAIL, XMAIL)
+    assert await placed(transport) == PAIR.sha256
+
+
+@as_root
+async def test_what_is_placed_in_a_mailroot_of_roots_can_be_read_again(
+    transport: SFTPTransport, mailroot: Path
+) -> None:
+    os.chown(mailroot, 0, 0)
+    (mailroot / "sslconf").mkdir()
+    os.chown(mailroot / "sslconf", XMAIL, XMAIL)
+    await transport.replace_all([File("sslconf/server.cert", PAIR.certificate)], "tok")
+    assert await transport.read("sslconf/server.cert") == PAIR.certificate
+    assert (mailroot / "sslconf" / "server.cert").stat().st_uid == XMAIL
 
 
 @as_root
