@@ -373,7 +373,8 @@ class HostForm(forms.ModelForm[Host]):
         else:
             host = self.instance
             host.lock(self._loaded)
-            if self._differs(PLACE):
+            before = Host(**{name: self.stored[name] for name in PLACE})
+            if before.place_digest != host.place_digest:
                 turns.leave_the_place(host)
             host.save(update_fields=[name for name in self.changed if name in self.stored])
         if self.secrets:

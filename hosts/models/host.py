@@ -151,16 +151,25 @@ class Host(Leased):
             return self.mailroot
         user = f"{self.user}@" if self.user else ""
         address = f"[{self.address}]" if ":" in self.address else self.address
-        usual = self.port in (None, USUAL_PORTS.get(self.transport))
-        port = "" if usual else f":{self.port}"
-        via = f" via {self.jump}" if self.jump and self.transport == self.Transport.SFTP else ""
+        port = f":{self._odd_port}" if self._odd_port else ""
+        via = f" via {self._used_jump}" if self._used_jump else ""
         return f"{self.transport}://{user}{address}{port}/{self.mailroot.lstrip('/')}{via}"
 
     @property
     def place_digest(self) -> str:
-        """The same to compare: two places never have one digest."""
-        place = json.dumps([getattr(self, name) for name in PLACE])
-        return hashlib.sha256(place.encode()).hexdigest()
+        """The same to compare: two places never have one digest, and one place never has two."""
+        parts = {name: getattr(self, name) for name in PLACE}
+        parts |= {"port": self._odd_port, "jump": self._used_jump}
+        return hashlib.sha256(json.dumps([*parts.values()]).encode()).hexdigest()
+
+    @property
+    def _odd_port(self) -> int | None:
+        """The port, but for the usual one: to write that out or to leave it empty is the same."""
+        return None if self.port == USUAL_PORTS.get(self.transport) else self.port or None
+
+    @property
+    def _used_jump(self) -> str:
+        return self.jump if self.transport == self.Transport.SFTP else ""
 
     def connection(self) -> dict[str, object]:
         """Returns how the host is reached, with its secrets as they are sealed."""

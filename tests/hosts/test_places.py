@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.forms import model_to_dict
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from hosts import deploy, ledger, turns
+from hosts.host_form import HostForm
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
@@ -160,6 +162,26 @@ def test_half_a_pair_is_finished_before_the_host_may_be_moved(host: Host, edit: 
     assert "The changes are saved." in edit()
 
 
+def test_the_usual_port_may_be_written_out_while_a_worker_is_there(host: Host) -> None:
+    Host.objects.update(transport="sftp", address="192.0.2.1", user="xmail")
+    host.refresh_from_db()
+    deploy.create_deployment(issued_pair(), [host], by=None)
+    ledger._claim(turns.ready())
+
+    def change(**changes: Any) -> None:
+        sent = {**model_to_dict(now(host), HostForm.Meta.fields), **changes}
+        form = HostForm({name: value for name, value in sent.items() if value is not None},
+                        instance=now(host))  # fmt: skip
+        form.looks = False
+        assert form.is_valid(), form.errors
+        form.save()
+
+    change(port=22)
+    assert now(host).port == 22
+    with pytest.raises(turns.Begun):
+        change(port=2222)
+
+
 def test_nobody_is_moved_while_a_worker_is_there(host: Host, edit: Edit) -> None:
     deploy.create_deployment(issued_pair(), [host], by=None)
     token, rows = ledger._claim(turns.ready())
@@ -230,8 +252,24 @@ def test_a_place_names_what_decides_where_a_key_goes(changes: dict[str, Any], pl
 
 @pytest.mark.parametrize("name", ["transport", "address", "port", "user", "jump", "mailroot"])
 def test_each_part_of_a_place_is_compared(name: str) -> None:
-    changed = {name: 9 if name == "port" else "other"}
-    assert Host(**changed).place_digest != Host().place_digest
+    fields = {"transport": "sftp"}
+    changed = {**fields, name: 9 if name == "port" else "other"}
+    assert Host(**changed).place_digest != Host(**fields).place_digest
+
+
+@pytest.mark.parametrize(
+    ("transport", "changes"),
+    [
+        ("sftp", {"port": 22}),
+        ("ctrl", {"port": 6017}),
+        ("ctrl", {"jump": "unused@there"}),
+        ("local", {"jump": "unused@there"}),
+    ],
+)
+def test_what_makes_no_other_place_is_no_move(transport: str, changes: dict[str, Any]) -> None:
+    assert Host(transport=transport, **changes).place_digest == (
+        Host(transport=transport).place_digest
+    )
 
 
 def test_the_longest_place_fits_its_column() -> None:
