@@ -188,6 +188,10 @@ def put_right(overtaken: Installation) -> Deployment | None:
             logger.error("Two workers met at %s, where %s is no more; look what is there",
                          overtaken.host_place, row.host)  # fmt: skip
             return None
+        if row.host.disabled:
+            logger.error("Two workers met at %s, which is disabled now; look what is there",
+                         row.host)  # fmt: skip
+            return None
         logger.warning("What %s holds is put right after two workers met there", row.host)
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
         with transaction.atomic():
@@ -289,6 +293,8 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
     """Takes `host` out of deployments, those included that wait for it; what has begun there is
     finished."""
     with transaction.atomic():
+        # First the host, as HostForm.save does; and nobody claims one that is locked.
+        Host.objects.select_for_update().get(pk=host.pk)
         waited = host.installations.filter(status__in=Installation.UNFINISHED)
         deployments = list(waited.values_list("deployment", flat=True))
         _end_unbegun(waited, "deploy.host_disabled")

@@ -220,6 +220,17 @@ def test_after_a_failure_the_pair_from_before_is_what_is_right(host: Host) -> No
     assert on_disk(host) == (OLD_FILES.key, OLD_FILES.certificate)
 
 
+def test_nothing_is_put_right_on_a_host_that_was_disabled_but_said(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    list(ledger.work(deployment))
+    row = overwritten(host, deployment)
+    deploy.disable(host, by=None)
+    assert deploy.put_right(row) is None
+    assert f"Two workers met at {host.name}, which is disabled now" in caplog.text
+
+
 def test_a_host_of_which_nothing_is_known_is_left_alone(host: Host) -> None:
     deployment = deploy.create_deployment(issued_pair(), [host], by=None)
     deployment.installations.update(status=Status.CANCELLED)
