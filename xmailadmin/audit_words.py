@@ -206,9 +206,21 @@ def detail_of(detail: Mapping[str, Any], object_type: str = "") -> list[tuple[st
 
 def _shown(value: Any, words: Mapping[str, str | StrPromise]) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{words.get(name, name)} “{said}”" for name, said in value.items())
+        return ", ".join(
+            f"{words.get(name, name)} {_in_words(said) or f'“{said}”'}"
+            for name, said in value.items()
+        )
     found = value if isinstance(value, list) else [value]
-    return ", ".join(str(words.get(item, item)) for item in found)
+    return ", ".join(_in_words(item) or str(words.get(item, item)) for item in found)
+
+
+def _in_words(value: Any) -> str:
+    """Returns what stands for a value that is no text or number, "" for one that is."""
+    if value is None or value == "":
+        return str(_("None"))
+    if isinstance(value, bool):
+        return str(_("Yes") if value else _("No"))
+    return ""
 
 
 def _fields_of(object_type: str) -> dict[str, str | StrPromise]:

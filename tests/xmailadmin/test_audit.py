@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
 from tests import people
 from tests.tally import Tally
@@ -420,6 +421,17 @@ def test_details_are_worded() -> None:
         ("by", "second factor"),
         ("address", "/mfa"),
     ]
+
+
+def test_what_is_empty_or_ticked_is_worded_too() -> None:
+    before = {"user": "", "port": None, "allow_plain_key": False, "address": "None"}
+    detail = {"fields": [*before], "before": before, "now": {"allow_plain_key": True}}
+    plain = "allow the private key over an unencrypted connection"
+    shown = dict(detail_of(detail, "host"))
+    assert shown["before"] == f"user None, port None, {plain} No, address “None”"
+    assert shown["now"] == f"{plain} Yes"
+    with override("ja"):
+        assert "なし" in dict(detail_of(detail, "host"))["変更前"]
 
 
 def recorded_keys(code: str) -> set[str]:
