@@ -81,7 +81,7 @@ class _Client(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         sock = conn.get_extra_info("socket")
-        if sock is not None:  # there is none through a jump host, whose own one it is
+        if sock is not None:  # through a jump host there is none of its own
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_AT_ONCE)
 
     @property
