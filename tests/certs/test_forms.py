@@ -12,6 +12,7 @@ from certs.forms import KEY_CHOICES, PairForm
 from certs.pair import StateCode
 from certs.problems import FACTS, PROBLEMS, STATES, explain
 from certs.spec import FieldProblem, PairSpec, key_choices
+from hosts import host_names
 from tests.certs.conftest import RAW
 
 BAD = {
@@ -140,7 +141,7 @@ def test_every_key_on_offer_has_a_label() -> None:
 class TestWords:
     def test_every_code_of_the_pure_modules_has_its_sentence(self) -> None:
         used: set[str] = set()
-        for module in (names, spec):
+        for module in (names, spec, host_names):
             with open(str(module.__file__), encoding="utf-8") as file:
                 source = file.read()
             used |= set(re.findall(r'Refused\(\s*"(\w+)"', source))

@@ -69,7 +69,7 @@ def test_it_is_kept_and_replaced(code: str, tmp_path: Path) -> None:
     assert on_disk(host) == on_disk(other) == files(pair)
     kept = rows[host].previous_pair
     assert isinstance(kept, Pair)
-    assert (kept.state, kept.private_key(), kept.certificate_pem) == (code, key, certificate)
+    assert (kept.state, kept.private_key(), kept.certificate_file()) == (code, key, certificate)
 
 
 async def test_a_large_server_tab_is_not_looked_into(tmp_path: Path) -> None:
