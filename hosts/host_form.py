@@ -34,7 +34,7 @@ from hosts.transports.ssh import parse_jump
 from hosts.wording import word
 from xmailadmin.vault import VaultError
 
-__all__ = ["CONNECTION", "PORTS", "HostForm", "real_path"]
+__all__ = ["CONNECTION", "PORTS", "HostForm"]
 
 # A name, path or key is no word: nothing shall correct it or begin it with a capital.
 EXACT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
@@ -307,7 +307,7 @@ class HostForm(forms.ModelForm[Host]):
 
     def _settle_place(self, path: str) -> Message | None:
         """Registers where a local MailRoot really is; a link put there later is not followed."""
-        real = real_path(path)
+        real = mailroot.real_path(path)
         if os.path.normcase(real) != os.path.normcase(os.path.normpath(path)):
             where: dict[str, Param] = {"path": path, "real": real}
             if self.instance.pk and path == self.stored["mailroot"]:
@@ -327,7 +327,7 @@ class HostForm(forms.ModelForm[Host]):
         others = Host.objects.exclude(pk=self.instance.pk).filter(transport=data["transport"])
         if data["transport"] == Host.Transport.LOCAL:
             held = others.values_list("name", "mailroot").iterator()
-            return next((name for name, other in held if real_path(other) == path), None)
+            return next((name for name, other in held if mailroot.real_path(other) == path), None)
         twins = others.filter(mailroot=path, address=data["address"], port=data.get("port"))
         return twins.values_list("name", flat=True).first()
 
@@ -399,8 +399,3 @@ class HostForm(forms.ModelForm[Host]):
     def found(self) -> list[Message]:
         """What the look at the host found."""
         return self.remarks + (self.inspection.found if self.inspection is not None else [])
-
-
-def real_path(path: str) -> str:
-    """The directory that a local path leads to; what is no path on this machine stays as it is."""
-    return os.path.realpath(path) if os.path.isabs(path) else path

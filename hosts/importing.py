@@ -17,8 +17,9 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from hosts.host_form import NAME_TAKEN, PORTS, HostForm, real_path
+from hosts.host_form import NAME_TAKEN, PORTS, HostForm
 from hosts.host_names import sameness
+from hosts.mailroot import real_path
 from hosts.models import Host
 from hosts.models.host import SECRETS
 from hosts.wording import word

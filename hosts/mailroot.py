@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -155,3 +156,8 @@ def sftp_path(path: str, os: str) -> str:
         return path
     path = path.replace("\\", "/")
     return path if path.startswith("/") else f"/{path}"
+
+
+def real_path(path: str) -> str:
+    """The directory that a local path leads to; what is no path on this machine stays as it is."""
+    return os.path.realpath(path) if os.path.isabs(path) else path
