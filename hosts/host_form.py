@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from certs.names import Refused
 from certs.problems import PROBLEMS
-from hosts import addresses, mailroot, turns
+from hosts import addresses, mailroot, seen, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
@@ -149,6 +149,10 @@ class HostForm(forms.ModelForm[Host]):
         self.moved: Message | None = None
         self.stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
         self._loaded = self.instance.connection()
+        #: What the person was shown of the host, as a digest that the form brings back.
+        self.shown = seen.digest(self.instance, self.stored)
+        if self.is_bound:
+            self.shown = self.data.get("shown", "")
         transport = self.fields["transport"]
         assert isinstance(transport, forms.ChoiceField)  # noqa: S101  for the type checker
         transport.choices = [choice for choice in Host.Transport.choices if choice[0] in REGISTRY]
@@ -242,6 +246,10 @@ class HostForm(forms.ModelForm[Host]):
 
     def clean(self) -> dict[str, Any] | None:
         data = super().clean()
+        saves_over = not self.instance._state.adding and self.looks != "always"
+        if saves_over and not seen.is_still_so(self.shown, self.instance, self.stored):
+            self.tell_changed(self.instance)
+            return data
         self._settle_identity()
         if text := self._why_enter_again():
             for name in self.stored_secrets:
@@ -250,6 +258,11 @@ class HostForm(forms.ModelForm[Host]):
         if not self.errors.keys() & {*CONNECTION, *SECRETS}:
             self._check_mailroot()
         return data
+
+    def tell_changed(self, newest: Host) -> None:
+        """Says that somebody changed the host; whoever has read that may save all the same."""
+        self.add_error(None, word(Message("registration.changed_meanwhile")))
+        self.shown = seen.digest(newest, self.stored)
 
     def _settle_identity(self) -> None:
         """What was shown and confirmed counts more than what the field still says."""

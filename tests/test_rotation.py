@@ -17,6 +17,7 @@ from django.db import connection
 from certs.models import Pair
 from hosts.host_form import HostForm
 from hosts.models import Host
+from hosts.models.host import ChangedMeanwhile
 from tests.factories import ENDPOINTS_OFF, local_host
 from tests.portal import CHECKOUT, Portal
 from tests.tally import Tally, sample
@@ -137,19 +138,27 @@ class TestRotate:
                 rotation.rotate()
 
     def test_a_form_that_was_open_meanwhile_brings_nothing_old_back(self, tmp_path: Path) -> None:
-        """Neither a secret sealed with a key that is gone nor the lease of a worker that is."""
+        """Neither a secret sealed with a key that is gone nor the lease of a worker that is.
+
+        A secret that is sealed anew cannot be told from one that a colleague has entered anew:
+        that needs the old key. So the form is refused once, as after any change.
+        """
         host = local_host(tmp_path)
         host.keep_secrets(password="secret")
         values = {name: getattr(host, name) for name in HostForm.Meta.fields}
-        form = HostForm(
-            {name: "" if value is None else value for name, value in values.items()}
-            | ENDPOINTS_OFF | {"memo": "changed"},
-            instance=Host.objects.get(pk=host.pk),
-        )  # fmt: skip
+        sent = {name: "" if value is None else value for name, value in values.items()}
+        sent |= ENDPOINTS_OFF | {"memo": "changed", "shown": HostForm(instance=host).shown}
+        form = HostForm(sent, instance=Host.objects.get(pk=host.pk))
         rotation.rotate()
         Host.objects.filter(pk=host.pk).update(token="a worker's")
         assert form.is_valid(), form.errors
-        form.save()
+        with pytest.raises(ChangedMeanwhile):
+            form.save()
+        late = HostForm(sent, instance=Host.objects.get(pk=host.pk))
+        assert "Somebody changed this host meanwhile" in str(late.errors)
+        again = HostForm(sent | {"shown": late.shown}, instance=Host.objects.get(pk=host.pk))
+        assert again.is_valid(), again.errors
+        again.save()
         host.refresh_from_db()
         assert (host.memo, host.token) == ("changed", "a worker's")
         assert host.target().credential.password == "secret"

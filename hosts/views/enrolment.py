@@ -58,7 +58,7 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             _save(request, form)
         except ChangedMeanwhile:
-            form.add_error(None, word(CHANGED))
+            form.tell_changed(get_object_or_404(Host, pk=pk))
         except turns.Begun:
             form.add_error(None, word(Message("registration.installing")))
         else:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 
 from certs.names import Refused
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.models import Host
 from tests.factories import local_host
 from tests.hosts.commands import run
-from tests.hosts.pages import text
+from tests.hosts.pages import edit, text
 
 
 @pytest.mark.parametrize(
@@ -66,13 +65,12 @@ def test_no_host_is_called_like_another_but_for_what_nobody_sees(
     admin_client: Client, tmp_path: Path
 ) -> None:
     first, second = local_host(tmp_path / "a", "mail1"), local_host(tmp_path / "b", "mail2")
-    edit = reverse("host_edit", args=[second.pk])
-    page = admin_client.post(edit, fields(second, name="Mail1"))
+    page = edit(admin_client, second, fields(second, name="Mail1"))
     assert "This name looks like that of the host mail1." in text(page)
-    admin_client.post(edit, fields(second, name="MAIL2"))
+    edit(admin_client, second, fields(second, name="MAIL2"))
     second.refresh_from_db()
     assert second.name == "MAIL2"
-    page = admin_client.post(edit, fields(second, name="m\u0430il3"), follow=True)
+    page = edit(admin_client, second, fields(second, name="m\u0430il3"), follow=True)
     assert "has Latin letters beside Greek or Cyrillic ones" in text(page)
     told = run("add_host", "MAIL1", "--transport", "local", "--mailroot", first.mailroot)
     assert "looks like that of the host mail1" in told.error
@@ -84,7 +82,6 @@ def test_a_host_that_has_such_a_name_already_can_be_changed(
 ) -> None:
     local_host(tmp_path / "a", "mail1")
     older = local_host(tmp_path / "b", "MAIL1\u3164")
-    edit = reverse("host_edit", args=[older.pk])
-    admin_client.post(edit, fields(older, memo="rack 3"))
+    edit(admin_client, older, fields(older, memo="rack 3"))
     older.refresh_from_db()
     assert older.memo == "rack 3"

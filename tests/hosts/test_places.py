@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.forms import model_to_dict
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
 from hosts import deploy, ledger, turns
@@ -19,6 +18,7 @@ from hosts.host_form import HostForm
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
+from tests.hosts import pages
 from tests.hosts.pages import text
 from xmailadmin import audit_words, celery
 from xmailadmin.models import AuditEntry
@@ -53,8 +53,7 @@ def edit(admin_client: Client, host: Host, tmp_path: Path) -> Edit:
     def post(**changes: Any) -> str:
         fields = {"name": host.name, "transport": "local", "os": "unix", "address": "127.0.0.1"}
         sent = {**fields, "mailroot": str(elsewhere), **ENDPOINTS_OFF, **changes}
-        address = reverse("host_edit", args=[host.pk])
-        return text(admin_client.post(address, sent, follow=True))
+        return text(pages.edit(admin_client, host, sent, follow=True))
 
     return post
 

@@ -6,6 +6,7 @@ with all of it while the first one's look is under way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hosts.models import Host
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.xmail import XMail
 from tests.hosts.ctrl.cases import NEW, OLD
-from tests.hosts.pages import text
+from tests.hosts.pages import edit, opened, text
 from tests.hosts.test_views_enrolment import ctrl_fields
 from xmailadmin.models import AuditEntry
 
@@ -71,7 +72,7 @@ def test_nothing_is_saved_over_what_somebody_else_changed_during_the_look(
     sealed = host.password_sealed
     during_the_look(lambda: Host.objects.update(**change))
     sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256, memo="rack 3")
-    page = admin_client.post(reverse("host_edit", args=[host.pk]), sent)
+    page = edit(admin_client, host, sent)
     assert page.status_code == 200
     assert text(page).count(MEANWHILE) == 1
     assert "rack 3" in text(page), "what was typed is still there"
@@ -87,19 +88,59 @@ def test_a_password_that_a_colleague_enters_does_not_go_to_the_server_of_a_slow_
 ) -> None:
     """Whoever owns the server decides how long the look takes, and waits for the password."""
     Host.objects.update(password_sealed="")
-    edit = reverse("host_edit", args=[host.pk])
     mailroot = make_mailroot(tmp_path / "evil", key=NEW.key, certificate=NEW.certificate)
     with XMail(mailroot) as evil:
         pointed_there = ctrl_fields(evil, trust_fingerprint=NEW.sha256)
         rightly = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
-        during_the_look(lambda: admin_client.post(edit, rightly))
-        page = text(admin_client.post(edit, pointed_there))
+        during_the_look(lambda: edit(admin_client, host, rightly))
+        page = text(edit(admin_client, host, pointed_there))
         assert MEANWHILE in page, page
         host.refresh_from_db()
         assert host.port == xmail.ports["ctrl"]
         assert host.target().credential.password == xmail.password
-        again = admin_client.post(edit, pointed_there | {"password": ""})
+        again = edit(admin_client, host, pointed_there | {"password": ""})
         assert "would go to another place" in text(again)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": 1}, {"user": "somebody"}, {"trust_fingerprint": NEW.sha256},
+        {"allow_plain_key": True}, {"smtp_port": 1}, {"name": "renamed"}, {"password_sealed": ""},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_form_that_was_opened_before_a_colleagues_change_does_not_undo_it(
+    admin_client: Client, host: Host, xmail: XMail, change: dict[str, Any]
+) -> None:
+    address = reverse("host_edit", args=[host.pk])
+    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256, memo="rack 3")
+    sent |= opened(admin_client, host)
+    Host.objects.update(**change)
+    logins = xmail.seen.logins
+    page = admin_client.post(address, sent)
+    assert text(page).count(MEANWHILE) == 1
+    assert "rack 3" in text(page), "what was typed is still there"
+    assert xmail.password not in page.content.decode()
+    assert xmail.seen.logins == logins, "nobody is met for what is not saved"
+    held = Host.objects.filter(pk=host.pk, memo="")
+    assert held.values(*change).get() == change
+    for odd in ("", "odd", "\N{SNOWMAN}\0"):
+        assert MEANWHILE in text(admin_client.post(address, sent | {"shown": odd}))
+    again = re.search(r'name="shown" value="(\w+)"', page.content.decode())
+    assert again
+    done = admin_client.post(address, sent | {"shown": again[1]}, follow=True)
+    assert "The changes are saved." in text(done), "who has read that knows"
+
+
+def test_a_test_does_not_hide_that_a_colleague_has_changed_the_host(
+    admin_client: Client, host: Host, xmail: XMail
+) -> None:
+    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256) | opened(admin_client, host)
+    Host.objects.update(smtp_port=1)
+    page = admin_client.post(reverse("host_edit_check", args=[host.pk]), sent)
+    assert "Logged in as admin" in text(page)
+    assert f'name="shown" value="{sent["shown"]}"' in page.content.decode()
 
 
 def test_a_host_that_was_deleted_during_the_look_is_gone(
@@ -107,7 +148,7 @@ def test_a_host_that_was_deleted_during_the_look_is_gone(
 ) -> None:
     during_the_look(lambda: Host.objects.all().delete())
     sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
-    page = admin_client.post(reverse("host_edit", args=[host.pk]), sent)
+    page = edit(admin_client, host, sent)
     assert page.status_code == 404
 
 
@@ -116,7 +157,7 @@ def test_an_installation_that_goes_on_meanwhile_is_no_change(
 ) -> None:
     during_the_look(lambda: Host.objects.update(token="t" * 16, state="ok", memo="of a colleague"))
     sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
-    page = admin_client.post(reverse("host_edit", args=[host.pk]), sent, follow=True)
+    page = edit(admin_client, host, sent, follow=True)
     assert "The changes are saved." in text(page)
     host.refresh_from_db()
     assert (host.token, host.memo) == ("t" * 16, "of a colleague")

@@ -15,7 +15,7 @@ from tests.doubles.mailroot import write_pair
 from tests.doubles.xmail import XMail
 from tests.factories import ENDPOINTS_OFF
 from tests.hosts.ctrl.cases import NEW, OLD
-from tests.hosts.pages import text
+from tests.hosts.pages import edit, text
 from tests.servers import SSHServer
 from xmailadmin.models import AuditEntry
 
@@ -187,8 +187,7 @@ def test_an_edit_writes_only_what_it_changes(
 ) -> None:
     Host.objects.update(token="t" * 16, state="ok")
     sent = ctrl_fields(xmail, password="", trust_fingerprint=OLD.sha256, memo="rack 3")
-    edit = reverse("host_edit", args=[ctrl_host.pk])
-    assert "The changes are saved." in text(admin_client.post(edit, sent, follow=True))
+    assert "The changes are saved." in text(edit(admin_client, ctrl_host, sent, follow=True))
     ctrl_host.refresh_from_db()
     assert (ctrl_host.memo, ctrl_host.token, ctrl_host.state) == ("rack 3", "t" * 16, "ok")
     assert AuditEntry.objects.get(action="host.edit").detail == {"fields": ["memo"]}
@@ -197,9 +196,8 @@ def test_an_edit_writes_only_what_it_changes(
 def test_address_rules_hold_for_an_edit_too(
     admin_client: Client, ctrl_host: Host, xmail: XMail, settings: Any
 ) -> None:
-    edit = reverse("host_edit", args=[ctrl_host.pk])
     sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256, address="169.254.169.254")
-    assert "cannot be the address of a mail server" in text(admin_client.post(edit, sent))
+    assert "cannot be the address of a mail server" in text(edit(admin_client, ctrl_host, sent))
     ctrl_host.refresh_from_db()
     assert ctrl_host.address == "127.0.0.1"
 

@@ -15,7 +15,7 @@ from tests.doubles.mailroot import make_mailroot
 from tests.doubles.pairs import make_pair
 from tests.doubles.xmail import XMail
 from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
-from tests.hosts.pages import text
+from tests.hosts.pages import edit, text
 from xmailadmin.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
@@ -148,10 +148,9 @@ def test_a_mailroot_that_became_a_link_is_confirmed_by_its_real_path(
     host = local_host(tmp_path, "mail1")
     moved = Path(host.mailroot).rename(tmp_path / "moved")
     Path(host.mailroot).symlink_to(moved)
-    address = reverse("host_edit", args=[host.pk])
-    response = admin_client.post(address, fields(host.mailroot, name="mail1"))
+    response = edit(admin_client, host, fields(host.mailroot, name="mail1"))
     assert "edit the host and give the real directory" in text(response)
-    admin_client.post(address, fields(moved, name="mail1"))
+    edit(admin_client, host, fields(moved, name="mail1"))
     host.refresh_from_db()
     assert host.mailroot == str(moved)
 
@@ -178,15 +177,14 @@ def test_a_remote_host_is_looked_at_with_its_secrets_which_are_never_shown_again
         assert stored["Location"].startswith(host.get_absolute_url())
         assert host.trust_fingerprint == pair.sha256
         assert host.target().credential.password == xmail.password
-        edit = reverse("host_edit", args=[host.pk])
-        page = admin_client.get(edit)
+        page = admin_client.get(reverse("host_edit", args=[host.pk]))
         assert "Leave empty to keep the one that is stored." in text(page)
         assert xmail.password not in page.content.decode()
-        admin_client.post(edit, sent | {"password": "", "memo": "rack 3", "smtp_port": "25"})
+        edit(admin_client, host, sent | {"password": "", "memo": "rack 3", "smtp_port": "25"})
         host.refresh_from_db()
         assert (host.memo, host.target().credential.password) == ("rack 3", xmail.password)
         elsewhere = sent | {"password": "", "address": "localhost"}
-        assert "would go to another place" in text(admin_client.post(edit, elsewhere))
+        assert "would go to another place" in text(edit(admin_client, host, elsewhere))
 
 
 def test_an_edit_that_changes_nothing_about_the_way_there_works_while_the_host_is_away(
@@ -195,7 +193,7 @@ def test_an_edit_that_changes_nothing_about_the_way_there_works_while_the_host_i
     host = local_host(tmp_path, "mail1")
     Path(host.mailroot).rename(tmp_path / "away")
     sent = fields(host.mailroot, memo="out of order")
-    response = admin_client.post(reverse("host_edit", args=[host.pk]), sent, follow=True)
+    response = edit(admin_client, host, sent, follow=True)
     assert "The changes are saved." in text(response)
 
 
@@ -217,8 +215,9 @@ def test_the_check_answers_in_place_or_with_the_whole_form(
 
 def test_a_host_is_edited_and_keeps_its_own_mailroot(admin_client: Client, tmp_path: Path) -> None:
     host = local_host(tmp_path, "mail1")
-    response = admin_client.post(
-        reverse("host_edit", args=[host.pk]),
+    response = edit(
+        admin_client,
+        host,
         fields(host.mailroot, name="renamed", memo="rack 3"),
         follow=True,
     )
