@@ -169,6 +169,7 @@ def test_the_usual_port_may_be_written_out_while_a_worker_is_there(host: Host) -
 
     def change(**changes: Any) -> None:
         sent = {**model_to_dict(now(host), HostForm.Meta.fields), **changes}
+        sent["shown"] = HostForm(instance=now(host)).shown
         form = HostForm({name: value for name, value in sent.items() if value is not None},
                         instance=now(host))  # fmt: skip
         form.looks = False
