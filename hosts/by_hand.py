@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from certs.models import Pair
 from certs.models.lease import free, lease_end, new_token
-from hosts.key_mode import PRIVATE
 from hosts.mailroot import CERTIFICATE, KEY
 from hosts.messages import Message
 from hosts.models import Host
 from hosts.transports import REGISTRY, Target, TransportError, open_transport
+from hosts.transports.base import PRIVATE_MODE
 from xmailadmin import audit
 from xmailadmin.vault import VaultError
 
@@ -91,7 +91,7 @@ async def _read(target: Target) -> tuple[bytes | None, bytes | None]:
 
 async def _set_private(target: Target) -> None:
     async with open_transport(target) as transport:
-        await transport.set_mode(KEY, PRIVATE)
+        await transport.set_mode(KEY, PRIVATE_MODE)
 
 
 def _target(host: Host) -> Target:

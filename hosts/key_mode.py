@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from hosts.messages import Message
-from hosts.transports.base import FileInfo, Transport
+from hosts.transports.base import PRIVATE_MODE, FileInfo, Transport
 
-PRIVATE = 0o600
 OPEN_TO_OTHERS = 0o077
 READ_BY_OTHERS = 0o044
 
@@ -35,14 +34,14 @@ class KeyMode:
 
     async def mend(self) -> Message:
         """Take the access of others away; what to tell about it."""
-        await self.transport.set_mode(self.path, PRIVATE)
+        await self.transport.set_mode(self.path, PRIVATE_MODE)
         found = await self.transport.info(self.path)
         mended = Message("install.mode_mended", {"mode": f"{self.before or 0:04o}"})
         return self.note_open(found) or mended
 
     async def give_back(self) -> Message:
         """Let those read the key again who could before; what to tell about it."""
-        mode = PRIVATE | (self.before or 0) & READ_BY_OTHERS
+        mode = PRIVATE_MODE | (self.before or 0) & READ_BY_OTHERS
         await self.transport.set_mode(self.path, mode)
         return Message("install.mode_needed", self.where | {"mode": f"{mode:04o}"})
 

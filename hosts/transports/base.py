@@ -21,6 +21,7 @@ from hosts.messages import Message
 from hosts.together import together
 
 SSLCONF = "sslconf"
+PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644  # of a file
 #: Names in one directory; MailRoot and those below it hold some dozens.
 MOST_NAMES = 10_000
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"

@@ -22,6 +22,8 @@ from hosts.mailroot import lies_within
 from hosts.messages import Message
 from hosts.transports.base import (
     MOST_NAMES,
+    PRIVATE_MODE,
+    PUBLIC_MODE,
     SSLCONF,
     STAGE_PATTERN,
     File,
@@ -45,7 +47,6 @@ R = TypeVar("R")
 Staged = list[tuple[str, File]]
 
 POSIX = os.name == "posix"
-PRIVATE, PUBLIC = 0o600, 0o644
 READ_LIMIT = 4 * 1024 * 1024
 _LINKS_AT_MOST = 8
 
@@ -297,10 +298,10 @@ class LocalTransport(Transport):
     def _stage(self, file: File, staging: str, owner: os.stat_result) -> None:
         name, arguments = self._at(staging)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
-        with open(os.open(name, flags, PRIVATE, **arguments), "wb", buffering=0) as stream:
+        with open(os.open(name, flags, PRIVATE_MODE, **arguments), "wb", buffering=0) as stream:
             if self.sets_mode:
                 _give(stream.fileno(), owner, file.path)
-                os.fchmod(stream.fileno(), PRIVATE if file.private else PUBLIC)
+                os.fchmod(stream.fileno(), PRIVATE_MODE if file.private else PUBLIC_MODE)
             rest = memoryview(file.data)
             while rest:
                 rest = rest[stream.write(rest) :]

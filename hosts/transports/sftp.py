@@ -23,6 +23,8 @@ from hosts.together import together
 from hosts.transports import ssh
 from hosts.transports.base import (
     MOST_NAMES,
+    PRIVATE_MODE,
+    PUBLIC_MODE,
     SSLCONF,
     File,
     FileInfo,
@@ -38,7 +40,7 @@ from hosts.transports.base import (
 )
 from hosts.transports.sftp_steps import MISSING, sameness, step, unless_missing
 
-PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
+PRIVATE_DIRECTORY = 0o700
 READ_LIMIT = 4 * 1024 * 1024
 BLOCK = 16 * 1024
 LONGEST_NAME = 255  # letters; no file system has longer ones
@@ -277,7 +279,7 @@ class SFTPTransport(Transport):
     async def _stage(self, file: File, staging: str) -> None:
         path = self._at(staging)
         flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
-        wanted = PRIVATE if file.private else PUBLIC
+        wanted = PRIVATE_MODE if file.private else PUBLIC_MODE
         mode = SFTPAttrs(permissions=wanted) if self.sets_mode else SFTPAttrs()
         async with self._on(file.path), self._open(path, flags, mode) as stream:
             made, replaced = await together(
