@@ -74,27 +74,30 @@ def ring(task: str, *arguments: int | list[int]) -> bool:
     try:
         with _producer() as producer:
             app.signature(task).apply_async(arguments, producer=producer, retry=False)
-    except OperationalError as error:
+    except _failures() as error:
         _quiet.until = time.monotonic() + QUIET_S
-        logger.warning("The broker cannot be reached; %s will be rung again: %s", task, error)
+        logger.warning("The broker takes no message; %s will be rung again: %s", task, error)
         return False
     return True
 
 
 def waiting_messages(queue_name: str = "") -> int | None:
     """Returns how many messages wait in a queue, or in all; None without an answer in a second."""
-    errors: Any = app.connection_for_write().connection_errors
     total = 0
     try:
         with _producer() as producer:
             for queue in app.conf.task_queues:
                 if queue_name in ("", queue.name):
                     total += producer.channel.queue_declare(queue.name).message_count
-    except OperationalError:
-        return None
-    except errors:
+    except _failures():
         return None
     return total
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What is raised where the broker is away, or has something else by a queue's name."""
+    connection: Any = app.connection_for_write()
+    return OperationalError, *connection.connection_errors, *connection.channel_errors
 
 
 def _producer() -> Any:

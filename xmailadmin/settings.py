@@ -229,6 +229,8 @@ CELERY_TASK_ROUTES = {
     "hosts.tasks.diagnose_*": {"queue": "diagnosis"},
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Redis may be shared: where a queue's name is something else there, a worker tries again, too.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 # Whoever gets into the broker shall be able to ask nothing, and to stop nothing.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TASK_SERIALIZER = "json"

@@ -120,3 +120,24 @@ def test_no_message_takes_more_memory_than_it_is_long(parts: Grown) -> None:
         broker.lpush("quick", json.dumps(message()))
         until("the worker works on", lambda: beats(parts) > before)
     assert most_memory(worker.process.pid) < usual + 90
+
+
+@pytest.mark.slow
+def test_no_part_ends_by_a_queue_that_is_something_else(parts: Grown) -> None:
+    parts.start(workers=1)
+    (worker,), (ticker,) = parts.workers, parts.tickers
+    until("the portal is ready", lambda: parts.health("/readyz") == 200)
+    with redis.Redis.from_url(parts.redis_url) as broker:
+        names = [*QUEUES, *broker.keys("_kombu.binding.*")]
+        for name in names:
+            broker.delete(name)
+            broker.set(name, "something else")
+        until("the worker has met it", lambda: "ResponseError" in worker.log.read_text())
+        until("the ticker has met it", lambda: "wrong kind of value" in ticker.log.read_text())
+        until("that shows", lambda: parts.health("/readyz") == 503)
+        for name in names:
+            broker.delete(name)
+    before = beats(parts)
+    until("the worker works on", lambda: beats(parts) > before)
+    until("the portal is ready", lambda: parts.health("/readyz") == 200)
+    assert all(part.process and part.process.poll() is None for part in (worker, ticker))
