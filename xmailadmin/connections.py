@@ -16,6 +16,7 @@ __all__ = ["HANDSHAKE_S", "MOST", "MOST_SERVED", "Connection", "Listener"]
 MOST_SERVED = 400  # fewer than the files that a process may open: the work on the hosts goes on
 MOST = MOST_SERVED + 20  # those above MOST_SERVED are answered with 503, any more are closed
 HANDSHAKE_S = 10.0
+UNREAD_S = 60.0  # for which a client may take nothing of an answer
 # Within which a request must have come: its head, and then its body.
 PATIENCE_S = {h11.IDLE: 10.0, h11.SEND_BODY: 60.0}
 # OpenSSL works through everything that it is given in one go: it is given this much, and may
@@ -26,10 +27,15 @@ _sslproto.SSLProtocol.max_size = 16 * 1024
 
 
 class Listener(socket.socket):
-    """Accepts no more than MOST connections at once, whether or not anything is sent by them."""
+    """Accepts no more than MOST connections at once, whether or not anything is sent by them.
+
+    One whose client takes nothing of what it is sent is ended by the kernel, where that can do it.
+    """
 
     def __init__(self, family: int, kind: int) -> None:
         super().__init__(family, kind)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def accept(self) -> tuple[socket.socket, Any]:

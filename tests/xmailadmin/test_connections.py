@@ -186,3 +186,15 @@ def test_a_connection_that_ended_makes_room(monkeypatch: pytest.MonkeyPatch) -> 
                 listener.accept()
             first.close()
             listener.accept()[0].close()
+
+
+def test_who_never_reads_an_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 1.0)
+    with Listener(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            accepted.settimeout(20)
+            with accepted, pytest.raises(TimeoutError, match="Connection timed out"):
+                accepted.sendall(bytes(64 * 1024 * 1024))
