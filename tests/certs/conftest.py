@@ -27,6 +27,11 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 settings.load_profile(PROFILE)
 
 
+@pytest.fixture(autouse=True)
+def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
 def examples(count: int) -> settings:
     """Up to 200 examples, or all of `count` with HYPOTHESIS_PROFILE=fuzz."""
     return settings(max_examples=count if PROFILE == "fuzz" else min(count, 200))

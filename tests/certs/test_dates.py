@@ -23,11 +23,6 @@ ZONES = ("Asia/Tokyo", "Pacific/Kiritimati", "America/New_York", "UTC")
 PAGES = ("dashboard", "pair_list", "host_list", "matrix")
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 def dated(not_before: str, not_after: str) -> tuple[bytes, bytes]:
     """A key, and a certificate with these moments in it; its signature is not right any more."""
     known = dt.datetime(2050, 1, 1, tzinfo=dt.UTC), dt.datetime(2051, 1, 1, tzinfo=dt.UTC)

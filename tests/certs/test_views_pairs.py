@@ -33,11 +33,6 @@ KEY_PAGES = ("pair_key", "pair_zip")
 PAGES = ("pair_detail", "pair_progress", "pair_text", "pair_certificate", "pair_der", *KEY_PAGES)
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def person() -> User:
     return people.person("key_holder")

@@ -34,6 +34,11 @@ TRANSPORTS = ("local", "sftp", "ctrl")
 collect_ignore = [] if BINARY else ["test_real_xmail.py"]
 
 
+@pytest.fixture(autouse=True)
+def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
+
+
 @dataclass
 class Site:
     """A MailRoot, how it is reached, and the pair that lies in it from the start."""

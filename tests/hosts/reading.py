@@ -33,11 +33,6 @@ PORTS: dict[str, Any] = {
 MASTER_KEY = "A" * 43 + "="
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", MASTER_KEY)
-
-
 @pytest.fixture
 def pair(db: None) -> Pair:
     made = issued_pair()

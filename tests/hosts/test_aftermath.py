@@ -24,11 +24,6 @@ pytestmark = pytest.mark.django_db
 Kind = Deployment.Kind
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def pairs() -> tuple[Pair, Pair]:
     return issued_pair(), issued_pair(common_name="mail2.dojo.jp")

@@ -18,11 +18,6 @@ from tests.people import sign_in
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def browser(client: Client, django_user_model: Any) -> Client:
     sign_in(client, django_user_model.objects.create_superuser("sato"))

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.django_db
 Status = Installation.Status
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
     hosts = [local_host(tmp_path, f"mail{number}") for number in (1, 2, 3)]

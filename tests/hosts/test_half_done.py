@@ -25,11 +25,6 @@ pytestmark = pytest.mark.django_db
 Status = Installation.Status
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return local_host(tmp_path)

@@ -27,11 +27,6 @@ GOOD = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 def upload(client: Client, data: bytes | str) -> Any:
     content = data.encode() if isinstance(data, str) else data
     file = SimpleUploadedFile("hosts.csv", content, content_type="text/csv")

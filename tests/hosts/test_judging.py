@@ -23,11 +23,6 @@ ENGLISH = {"accept-language": "en"}
 LATER = "pop.soopoo.jp"
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def browser(client: Client, django_user_model: Any) -> Client:
     client.force_login(django_user_model.objects.create_superuser("sato"))

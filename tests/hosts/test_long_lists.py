@@ -19,11 +19,6 @@ pytestmark = pytest.mark.django_db
 Status = Installation.Status
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def deployment() -> Deployment:
     """A deployment that is under way on hosts that were deleted since."""

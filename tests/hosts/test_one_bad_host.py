@@ -22,11 +22,6 @@ TOLERANCE_S = 1.5  # for a machine that is busy with something else
 GOOD = 99
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """A host that accepts connections and says nothing."""

@@ -28,11 +28,6 @@ Status = Installation.Status
 
 
 @pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
-@pytest.fixture(autouse=True)
 def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(celery, "ring", lambda *_arguments: True)
 

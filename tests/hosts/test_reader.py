@@ -26,7 +26,6 @@ from tests.hosts.reading import (
     PERSON,
     PORTS,
     PRIVATE,
-    _master_key,
     host,
     pair,
     path_of,
@@ -35,7 +34,7 @@ from tests.hosts.reading import (
 )
 from tests.people import person, signed_in
 
-__all__ = ["_master_key", "host", "pair", "users_page"]  # fixtures
+__all__ = ["host", "pair", "users_page"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 

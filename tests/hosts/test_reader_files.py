@@ -19,9 +19,9 @@ from django.test import Client
 from certs.models import Pair
 from hosts.models import Host, ReaderPage
 from tests.doubles.pairs import make_pair
-from tests.hosts.reading import PORTS, _master_key, host, pair, path_of, users_page
+from tests.hosts.reading import PORTS, host, pair, path_of, users_page
 
-__all__ = ["_master_key", "host", "pair", "users_page"]  # fixtures
+__all__ = ["host", "pair", "users_page"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,6 @@ from tests.hosts.pages import text
 from tests.hosts.reading import (
     FILES,
     PORTS,
-    _master_key,
     host,
     pair,
     path_of,
@@ -24,7 +23,7 @@ from tests.hosts.reading import (
     users_page,
 )
 
-__all__ = ["_master_key", "host", "pair", "users_page"]  # fixtures
+__all__ = ["host", "pair", "users_page"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 

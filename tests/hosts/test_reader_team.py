@@ -18,7 +18,6 @@ from tests.hosts.pages import text
 from tests.hosts.reading import (
     MASTER_KEY,
     PORTS,
-    _master_key,
     host,
     pair,
     path_of,
@@ -29,7 +28,7 @@ from tests.people import person, signed_in
 from xmailadmin import rotation, vault
 from xmailadmin.models import AuditEntry
 
-__all__ = ["_master_key", "host", "pair", "users_page"]  # fixtures
+__all__ = ["host", "pair", "users_page"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 

@@ -22,11 +22,6 @@ Status = Installation.Status
 
 
 @pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
-@pytest.fixture(autouse=True)
 def _few_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "CHUNK", 3)
 

@@ -24,11 +24,6 @@ Status = Installation.Status
 QUERIES = 20  # far fewer than the rows of any list here: no row has a query of its own
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def hosts(tmp_path: Path) -> list[Host]:
     return [local_host(tmp_path, f"mail{number}") for number in (1, 2, 3)]

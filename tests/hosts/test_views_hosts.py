@@ -21,11 +21,6 @@ from xmailadmin.models import AuditEntry
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 def fields(mailroot: Path | str, **changes: Any) -> dict[str, Any]:
     """What a person sends to register a host."""
     return {

@@ -26,11 +26,6 @@ OTHER = make_pair("other.test")
 SERVICES = ("smtp", "smtps", "pop3", "pop3s")
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def pair() -> Pair:
     return issued_pair()

@@ -46,11 +46,6 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 def offered(html: str) -> dict[str, str]:
     """The values in the text fields of a page."""
     inputs = re.findall(r"<input[^>]*>", html)

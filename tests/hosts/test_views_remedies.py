@@ -34,11 +34,6 @@ pytestmark = pytest.mark.django_db
 OTHER = make_pair("other.test")
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def pair() -> Pair:
     return issued_pair()

@@ -20,11 +20,6 @@ from tests.hosts.pages import text
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def hosts(tmp_path: Path) -> list[Host]:
     return [local_host(tmp_path, f"mail{number}") for number in (1, 2, 3, 4)]

@@ -25,11 +25,6 @@ PASSWORD = reverse("account_reauthenticate")
 FACTOR = reverse("mfa_reauthenticate")
 
 
-@pytest.fixture(autouse=True)
-def _master_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XMAILADMIN_MASTER_KEYS", "A" * 43 + "=")
-
-
 @pytest.fixture
 def forms(tmp_path: Path) -> list[str]:
     """Where it is said to which hosts keys go."""
