@@ -22,8 +22,9 @@ TOO_LARGE = b"This request is too large.\n"
 NO_LENGTH = b"This portal reads only requests that say how long they are.\n"
 TOO_MANY = b"Too much is sent to this portal at once. Please try again.\n"
 TOO_LONG = b"The header %b of this request is too long.\n"
-NO_METHOD = b"This portal does not know the method of this request.\n"
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
+NO_METHOD = b"This portal does not take the method of this request.\n"
+NO_PATH = b"The target of this request is no path.\n"
+METHODS = ("GET", "HEAD", "OPTIONS", "POST")  # views of libraries would take others, too
 MOST = 1024 * 1024  # bytes; settings.DATA_UPLOAD_MAX_MEMORY_SIZE is the same
 # What is sent is kept in memory until it is whole, and anybody may send it and leave it at that.
 SMALL = 64 * 1024  # bytes: without a session there are only the forms to sign in
@@ -45,10 +46,10 @@ class _TooLargeError(Exception):
 
 
 class Bounded:
-    """An ASGI application that answers 501 to unknown methods, 431 to headers that are too long,
-    411 to bodies in chunks, 413 to those over MOST, and to those over SMALL without a session, 415
-    to those that are not UTF-8, 503 to large ones beyond LARGE_AT_ONCE, and passes on all others,
-    without cookies that nobody here has set."""
+    """An ASGI application that answers 501 to other METHODS, 400 to what is no path, 431 to headers
+    that are too long, 411 to bodies in chunks, 413 to those over MOST, and to those over SMALL
+    without a session, 415 to those that are not UTF-8, 503 to large ones beyond LARGE_AT_ONCE, and
+    passes on all others, without cookies that nobody here has set."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -77,6 +78,9 @@ class Bounded:
 
         if scope["method"] not in METHODS:
             await _refuse(send, 501, NO_METHOD)
+            return
+        if not scope["path"].startswith("/"):
+            await _refuse(send, 400, NO_PATH)
             return
         if name := _overlong(scope):
             await _refuse(send, 431, TOO_LONG % name)

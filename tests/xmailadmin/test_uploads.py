@@ -56,7 +56,9 @@ async def answer(
     headers.append((b"cookie", cookie.encode()))
     if kind:
         headers.append((b"content-type", kind.encode()))
-    await Bounded(app)({"type": "http", "method": "POST", "headers": headers}, receive, send)
+    await Bounded(app)(
+        {"type": "http", "path": "/", "method": "POST", "headers": headers}, receive, send
+    )
     return [sent[0]["status"], sent[1]["body"], len(waiting)]
 
 
@@ -99,7 +101,9 @@ async def test_only_some_large_bodies_are_waited_for_at_once() -> None:
             sent.append(message)
 
         headers = [(b"content-length", b"%d" % size), (b"cookie", b"sessionid=abc")]
-        await bounded({"type": "http", "method": "POST", "headers": headers}, receive, send)
+        await bounded(
+            {"type": "http", "path": "/", "method": "POST", "headers": headers}, receive, send
+        )
         return int(sent[0]["status"])
 
     bounded = Bounded(app)
@@ -145,7 +149,9 @@ def test_utf8_passes_however_it_is_written(charset: str) -> None:
     assert asyncio.run(answer(b"login=x", kind=told))[0] == 200
 
 
-async def answer_to(*headers: tuple[str, str], method: str = "POST") -> tuple[int, bytes]:
+async def answer_to(
+    *headers: tuple[str, str], method: str = "POST", path: str = "/"
+) -> tuple[int, bytes]:
     """What is answered to these headers, and that by nobody who reads them if it is a refusal."""
     sent: list[Any] = []
 
@@ -160,7 +166,8 @@ async def answer_to(*headers: tuple[str, str], method: str = "POST") -> tuple[in
         raise AssertionError("read")
 
     told = [(name.encode(), value.encode()) for name, value in headers]
-    await Bounded(app)({"type": "http", "method": method, "headers": told}, receive, send)
+    scope = {"type": "http", "path": path, "method": method, "headers": told}
+    await Bounded(app)(scope, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
 
@@ -200,7 +207,7 @@ def test_cookies_with_escapes_are_nobodys_here_and_left_unread() -> None:
         rb'sessionid="aaaaaaaaaaaaaaaa\000"; shade="x=y"'
     )
     headers = [(b"cookie", cookies), (b"x-path", rb"C:\here")]
-    scope = {"type": "http", "method": "POST", "headers": headers}
+    scope = {"type": "http", "path": "/", "method": "POST", "headers": headers}
     asyncio.run(Bounded(app)(scope, None, None))  # type: ignore[arg-type]
     assert seen == [{"csrftoken": "abc", "tz": "Asia/Tokyo", "shade": "x=y"}, {"took": "no time"}]
 
@@ -220,15 +227,21 @@ def test_no_cookie_of_the_portals_has_an_escape(client: Client, rf: RequestFacto
     assert "\\" not in told
 
 
-@pytest.mark.parametrize("method", ["D" * 60_000, "get", "PROPFIND", "CONNECT", ""])
-def test_a_method_that_nobody_knows_is_refused_unread(method: str) -> None:
+@pytest.mark.parametrize("method", ["D" * 60_000, "get", "PROPFIND", "DELETE", ""])
+def test_a_method_that_the_portal_has_no_use_for_is_refused_unread(method: str) -> None:
     """It may be of any length, and what is refused later is put on record with its method."""
     status, body = asyncio.run(answer_to(method=method))
     assert status == 501
     assert b"method" in body
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["@evil.example/", ".evil.example/", "http://a/", "*", ""])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    """Django would put it behind the portal's name when it leads on to HTTPS."""
+    assert asyncio.run(answer_to(path=path))[0] == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
 def test_the_methods_of_browsers_pass(method: str) -> None:
     assert asyncio.run(answer_to(method=method))[0] == 200
 
