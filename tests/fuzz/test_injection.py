@@ -158,7 +158,8 @@ def test_no_string_becomes_another_header_or_leads_away(
         host = re.sub(r"%0[9AD]", "", where.netloc)
         assert host in ("", "testserver"), answer.headers["Location"]
         assert where.scheme in ("", "http", "https")
-        # As browsers read it: a host after two slashes of either kind.
-        location = re.sub(r"%0[9AD]", "", answer.headers.get("Location", ""))
+        # As browsers read it: tabs are passed over, what is escaped stays, and a host comes after
+        # two slashes of either kind.
+        location = answer.headers.get("Location", "").replace("\t", "")
         assert not re.match(r"[/\\]{2,}[^/\\?#]", location), location
     tally.add("injection")
