@@ -21,6 +21,7 @@ from datetime import timedelta
 from urllib.parse import quote
 
 from allauth.account.adapter import get_adapter
+from allauth.account.internal.userkit import get_user_by_username
 from django.conf import settings
 from django.core import signing
 from django.core.cache import cache, caches
@@ -60,6 +61,7 @@ LATELY = timedelta(days=30)
 
 PLACE = "xmailadmin.try"  # in the cache, followed by how long it is kept
 COOKIE = "device"
+PEOPLE = 8  # who share a browser; the cookie has room for them
 COOKIE_AGE_S = 365 * 24 * 3600
 SALT = "xmailadmin.device"
 COUNTED_S = 60  # of what anybody may ask for
@@ -102,8 +104,9 @@ def failed(request: HttpRequest, username: str, *, second_factor: bool = False) 
 
 
 def record_once(request: HttpRequest, action: str, user: User | None = None) -> None:
-    """Puts on record what anybody could do endlessly: once an address within WINDOW."""
-    if not _recent(request, action).exists():
+    """Puts on record what anybody could do endlessly: once an address and account within WINDOW."""
+    about = str(user.pk) if user is not None else ""
+    if not _recent(request, action).filter(object_id=about).exists():
         audit.record(request, action, user)
 
 
@@ -138,11 +141,14 @@ def remember_device(
     request: HttpRequest, response: HttpResponseBase, user: User, *, anew: bool = False
 ) -> None:
     """Lets this browser be known by the next time its person signs in; `anew` with no failures."""
-    device = "" if anew else _device(request, user)
-    device = device or secrets.token_hex(8)
+    known = _devices(request)
+    device = known.pop(str(user.pk), "")
+    if anew or not device:
+        device = secrets.token_hex(8)
+    others = list(known.items())[1 - PEOPLE :]
     response.set_cookie(
         COOKIE,
-        signing.dumps([user.pk, device], salt=SALT),
+        signing.dumps(dict([*others, (str(user.pk), device)]), salt=SALT),
         max_age=COOKIE_AGE_S,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
@@ -260,7 +266,9 @@ def _about(user: User | None) -> dict[str, str]:
 
 
 def _user(username: str) -> User | None:
-    return User.objects.filter(username__iexact=username).first()
+    # As for signing in: to a database, other letters may be the same as some of a name.
+    user: User | None = get_user_by_username(username)
+    return user
 
 
 def _tag(username: str) -> str:
@@ -270,8 +278,13 @@ def _tag(username: str) -> str:
 
 def _device(request: HttpRequest, user: User | None) -> str:
     """Returns the id of a browser in which this person has signed in, "" for any other."""
+    return _devices(request).get(str(user.pk), "") if user is not None else ""
+
+
+def _devices(request: HttpRequest) -> dict[str, str]:
+    """Returns the ids of this browser, one for each person who has signed in, the latest last."""
     try:
-        pk, device = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE_S)
-    except (signing.BadSignature, ValueError, TypeError):
-        return ""
-    return str(device) if user is not None and pk == user.pk else ""
+        found = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE_S)
+    except signing.BadSignature:
+        return {}
+    return found if isinstance(found, dict) else {}  # it was a list of two once

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -16,7 +17,8 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from tests import people
-from xmailadmin import audit, limits
+from xmailadmin import audit, limits, vault
+from xmailadmin.models import AuditEntry, User
 from xmailadmin.people import make_link
 
 pytestmark = pytest.mark.django_db
@@ -176,3 +178,52 @@ def test_tries_of_strangers_do_not_make_a_used_code_work_again(
     for number in range(2 * most):
         limits.missed(limits.begin(asking(f"198.51.100.{number}"), f"invented{number}"))
     assert not second_step()
+
+
+def test_two_people_who_share_a_browser_are_both_known_in_it() -> None:
+    shared = Client()
+    for name in ("hanako", "taro"):
+        people.person("operator", username=name)
+        assert sign_in(shared, people.PASSWORD, name).status_code == 302
+        shared.post(reverse("account_logout"))
+    for _ in range(limits.FAILURES):
+        sign_in(Client(), "wrong")
+    assert sign_in(Client(), people.PASSWORD).status_code == 200
+    assert sign_in(shared, people.PASSWORD).status_code == 302
+
+
+def test_a_browser_remembers_the_last_few_people() -> None:
+    shared = Client()
+    everybody = [f"person{number}" for number in range(limits.PEOPLE + 1)]
+    for name in everybody:
+        people.person("viewer", username=name)
+        sign_in(shared, people.PASSWORD, name)
+        shared.post(reverse("account_logout"))
+    request = asking()
+    request.COOKIES[limits.COOKIE] = shared.cookies[limits.COOKIE].value
+    users = [User.objects.get(username=name) for name in everybody]
+    assert [bool(limits._device(request, user)) for user in users] == [False] + [True] * 8
+
+
+def test_a_try_that_nobody_could_look_at_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanako = people.person("operator")
+    people.set_up_second_factor(hanako)
+    waiting = Client(raise_request_exception=False)
+    sign_in(waiting, people.PASSWORD)
+    second = reverse("mfa_authenticate")
+    with monkeypatch.context() as patch:
+        patch.setattr(vault, "open_sealed", Mock(side_effect=vault.VaultError("no key")))
+        for _ in range(limits.FAILURES + 1):
+            page = waiting.post(second, {"code": people.code()})
+            assert page.status_code == 503
+            assert "master key" in page.content.decode()
+    assert waiting.post(second, {"code": people.code()}).status_code == 302
+
+
+def test_each_account_that_is_blocked_is_on_record_once() -> None:
+    for name in ("hanako", "taro"):
+        people.person("operator", username=name)
+        for _ in range(limits.FAILURES + 2):
+            sign_in(Client(), "wrong", name)
+    blocked = AuditEntry.objects.filter(action="signin.blocked")
+    assert sorted(blocked.values_list("object_name", flat=True)) == ["hanako", "taro"]

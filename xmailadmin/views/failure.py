@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import loader
 
 from xmailadmin.logs import request_id
+from xmailadmin.vault import VaultError
 
 __all__ = ["server_error"]
 
@@ -27,12 +28,17 @@ def _asked_wrongly(error: Exception) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """503 if the database is away or too busy to answer, else 500; both with the reference by
-    which the log is searched."""
+    """503 if the database is away or too busy to answer, or the master key is not at hand, else
+    500; each with the reference by which the log is searched."""
     error = sys.exc_info()[1]
-    away = isinstance(error, OperationalError | InterfaceError) and not _asked_wrongly(error)
-    page = loader.get_template("503.html" if away else "500.html")
-    html = page.render({"reference": request_id()})
-    if away:
-        return HttpResponse(html, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
-    return HttpResponse(html, status=500)
+    context = {"reference": request_id()}
+    if isinstance(error, OperationalError | InterfaceError) and not _asked_wrongly(error):
+        return _away("503.html", context)
+    if isinstance(error, VaultError):
+        return _away("503_master_key.html", context)
+    return HttpResponse(loader.get_template("500.html").render(context), status=500)
+
+
+def _away(template: str, context: dict[str, str]) -> HttpResponse:
+    html = loader.get_template(template).render(context)
+    return HttpResponse(html, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
