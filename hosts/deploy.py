@@ -294,7 +294,8 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
     finished."""
     with transaction.atomic():
         # First the host, as HostForm.save does; and nobody claims one that is locked.
-        Host.objects.select_for_update().get(pk=host.pk)
+        if Host.objects.select_for_update().get(pk=host.pk).disabled:
+            return
         waited = host.installations.filter(status__in=Installation.UNFINISHED)
         deployments = list(waited.values_list("deployment", flat=True))
         _end_unbegun(waited, "deploy.host_disabled")
@@ -302,6 +303,13 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
         host.save(update_fields=["disabled"])
         audit.record(by, "host.disable", host)
     settle(Deployment.objects.filter(pk__in=deployments))
+
+
+@transaction.atomic
+def enable(host: Host, *, by: HttpRequest | User | None) -> None:
+    """Takes `host` into deployments again."""
+    if Host.objects.filter(pk=host.pk, disabled=True).update(disabled=False):
+        audit.record(by, "host.enable", host)
 
 
 def _end_unbegun(rows: QuerySet[Installation], code: str) -> int:

@@ -37,6 +37,7 @@ urlpatterns = [
     path("hosts/<int:pk>/mended/", remedies.host_mended, name="host_mended"),
     path("hosts/<int:pk>/delete/", hosts.host_delete, name="host_delete"),
     path("hosts/<int:pk>/disable/", hosts.host_disable, name="host_disable"),
+    path("hosts/<int:pk>/enable/", hosts.host_enable, name="host_enable"),
     path("hosts/<int:pk>/diagnose/", hosts.host_diagnose, name="host_diagnose"),
     path("hosts/<int:pk>/install/", hosts.host_install, name="host_install"),
     path("hosts/<int:pk>/rollback/", hosts.host_rollback, name="host_rollback"),

@@ -10,6 +10,7 @@ urlpatterns = [
     path("people/<int:pk>/", people.person_detail, name="person_detail"),
     path("people/<int:pk>/roles/", people.person_roles, name="person_roles"),
     path("people/<int:pk>/disable/", people.person_disable, name="person_disable"),
+    path("people/<int:pk>/enable/", people.person_enable, name="person_enable"),
     path("people/<int:pk>/link/", people.person_link, name="person_link"),
     path("people/<int:pk>/two-factor/", people.person_second_factor, name="person_second_factor"),
     path("people/<int:pk>/sessions/", people.person_sessions, name="person_sessions"),

@@ -107,19 +107,21 @@ def host_diagnose(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def host_disable(request: HttpRequest, pk: int) -> HttpResponse:
-    """Takes the host out of deployments and diagnoses, or back in."""
+    """Takes the host out of deployments and diagnoses."""
     host = get_object_or_404(Host, pk=pk)
-    if not host.disabled:
-        deploy.disable(host, by=request)
-        messages.success(
-            request, _("%(host)s is disabled: nothing is installed on it any more.") % _name(host)
-        )
-    else:
-        with transaction.atomic():
-            host.disabled = False
-            host.save(update_fields=["disabled"])
-            audit.record(request, "host.enable", host)
-        messages.success(request, _("%(host)s is enabled again.") % _name(host))
+    deploy.disable(host, by=request)
+    messages.success(
+        request, _("%(host)s is disabled: nothing is installed on it any more.") % _name(host)
+    )
+    return redirect(host)
+
+
+@require_POST
+def host_enable(request: HttpRequest, pk: int) -> HttpResponse:
+    """Takes the host into deployments and diagnoses again."""
+    host = get_object_or_404(Host, pk=pk)
+    deploy.enable(host, by=request)
+    messages.success(request, _("%(host)s is enabled again.") % _name(host))
     return redirect(host)
 
 
@@ -132,8 +134,9 @@ def host_delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then removes the host from the inventory; its history and its files stay."""
     host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
     if request.method == "POST":
-        audit.record(request, "host.delete", host, mailroot=host.mailroot)
-        host.delete()
+        with transaction.atomic():
+            audit.record(request, "host.delete", host, mailroot=host.mailroot)
+            host.delete()
         messages.success(request, _("%(host)s is deleted. Its history is kept.") % _name(host))
         return redirect("host_list")
     context = {

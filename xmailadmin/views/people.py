@@ -6,7 +6,7 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -22,6 +22,7 @@ from xmailadmin.roles import ROLES
 __all__ = [
     "person_detail",
     "person_disable",
+    "person_enable",
     "person_invite",
     "person_link",
     "person_list",
@@ -123,28 +124,35 @@ def person_roles(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(GET_OR_POST)
 def person_disable(request: HttpRequest, pk: int) -> HttpResponse:
-    """Asks first, then shuts the account at once, or opens it again."""
+    """Asks first, then shuts the account at once."""
     person = get_object_or_404(User, pk=pk)
     if person.pk == request.user.pk:
         messages.error(request, _("You cannot switch off your own account."))
         return redirect(person)
     if request.method == "POST":
-        if person.is_active:
-            try:
-                people.disable(request, person)
-            except people.LastAdministrator:
-                messages.error(request, _nobody_left())
-                return redirect(person)
-            messages.success(
-                request, _("%(name)s is switched off, and every session has ended.") % _name(person)
-            )
-        else:
-            people.enable(request, person)
-            messages.success(request, _("%(name)s is switched on again.") % _name(person))
+        try:
+            people.disable(request, person)
+        except people.LastAdministrator:
+            messages.error(request, _nobody_left())
+            return redirect(person)
+        messages.success(
+            request, _("%(name)s is switched off, and every session has ended.") % _name(person)
+        )
         return redirect(person)
-    confirm = _("Switch off the account") if person.is_active else _("Switch on the account")
-    context = _asking(person, confirm, danger=person.is_active)
+    context = _asking(person, _("Switch off the account"), danger=True)
     return render(request, "people/person_disable.html", context)
+
+
+@require_http_methods(GET_OR_POST)
+def person_enable(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks first, then opens the account again."""
+    person = get_object_or_404(User, pk=pk)
+    if request.method == "POST":
+        people.enable(request, person)
+        messages.success(request, _("%(name)s is switched on again.") % _name(person))
+        return redirect(person)
+    context = _asking(person, _("Switch on the account"))
+    return render(request, "people/person_enable.html", context)
 
 
 @require_http_methods(GET_OR_POST)
@@ -177,8 +185,9 @@ def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
 def person_sessions(request: HttpRequest, pk: int) -> HttpResponse:
     """Ends every session of a person, but for the one that asks for it."""
     person = get_object_or_404(User, pk=pk)
-    ended = sessions.end_all(person, but=request.session.session_key)
-    audit.record(request, "sessions.ended", person, sessions=ended)
+    with transaction.atomic():
+        ended = sessions.end_all(person, keep=request)
+        audit.record(request, "sessions.ended", person, sessions=ended)
     messages.success(request, _("The sessions have ended."))
     return redirect(person)
 
