@@ -33,6 +33,7 @@ MADE = (
 
 
 class PairManager(models.Manager["Pair"]):
+    @transaction.atomic
     def request(self, spec: PairSpec, *, by: User | None, memo: str = "") -> Pair:
         """Returns the new QUEUED pair that a worker will make from `spec`."""
         row = self.create(

@@ -37,10 +37,11 @@ def host_add(request: HttpRequest) -> HttpResponse:
     form = HostForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.instance.created_by = request.user if request.user.is_authenticated else None
-        host = form.save()
-        audit.record(
-            request, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
-        )
+        with transaction.atomic():
+            host = form.save()
+            audit.record(
+                request, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
+            )
         celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
         messages.success(request, _("%(host)s is registered.") % {"host": host.name})
         if form.found:
