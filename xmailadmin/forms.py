@@ -12,8 +12,9 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from certs.names import Refused, normalise_email
+from certs.problems import PROBLEMS
 from xmailadmin import limits
-from xmailadmin.hashing import Busy
 from xmailadmin.models import User, refuse_reserved_name
 from xmailadmin.roles import ROLES
 
@@ -81,6 +82,11 @@ class InviteForm(RolesForm):
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
+        try:
+            # So that no program on its way makes another domain of it.
+            email = normalise_email(email) if email else ""
+        except Refused as refused:
+            raise ValidationError(PROBLEMS[refused.code] % refused.params) from None
         if email and User.objects.filter(email__iexact=email).exists():
             raise ValidationError(_("There is already an account with this e-mail address."))
         return email
@@ -122,7 +128,7 @@ class ChangePasswordForm(_SaysLabelsOnce, allauth.ChangePasswordForm):  # type: 
             limits.failed(context.request, self.user.get_username())
             limits.missed(counted)
             raise
-        except Busy:
+        except BaseException:
             limits.passed(counted)  # it was not looked at
             raise
         limits.passed(counted)

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from certs.names import Refused, normalise_email
 from xmailadmin import audit, roles, sessions
 from xmailadmin.models import AccessLink, User
 
@@ -113,7 +114,10 @@ def send_link(person: User, address: str) -> bool | None:
     subject = _("Your account at xmailadmin")
     words = {"name": person.get_username(), "address": address}
     try:
-        return bool(send_mail(subject, text % words, None, [person.email]))
+        return bool(send_mail(subject, text % words, None, [normalise_email(person.email)]))
+    except Refused:
+        logger.warning("No mail goes to the address of %s: its domain is none", words["name"])
+        return False
     except OSError as error:  # SMTP errors are OSErrors: the link is on the page in any case
         logger.warning("The mail server took no invitation: %s", error)
         return False
@@ -151,8 +155,8 @@ def disable(by: HttpRequest, person: User) -> None:
     Raises LastAdministrator.
     """
     with _keeping_an_administrator():
-        person.is_active = False
-        person.save(update_fields=["is_active"])
+        if not _switch(person, on=False):
+            return
         AccessLink.objects.filter(user=person).delete()
         ended = sessions.end_all(person)
         audit.record(by, "person.disabled", person, sessions=ended)
@@ -161,17 +165,22 @@ def disable(by: HttpRequest, person: User) -> None:
 def enable(by: HttpRequest, person: User) -> None:
     """Opens the account again; a session that began in the moment it was shut ends too."""
     with transaction.atomic():
-        person.is_active = True
-        person.save(update_fields=["is_active"])
-        sessions.end_all(person)
-        audit.record(by, "person.enabled", person)
+        if _switch(person, on=True):
+            sessions.end_all(person)
+            audit.record(by, "person.enabled", person)
+
+
+def _switch(person: User, *, on: bool) -> bool:
+    """Says whether the account is open; returns False if it was like that already."""
+    person.is_active = on
+    return bool(User.objects.filter(pk=person.pk, is_active=not on).update(is_active=on))
 
 
 def remove_second_factor(by: HttpRequest, person: User) -> None:
     """Takes away the second factors of a person who has lost them; sessions end too."""
     with transaction.atomic():
+        ended = sessions.end_all(person)  # first: who is about to set up another one waits for it
         Authenticator.objects.filter(user=person).delete()
-        ended = sessions.end_all(person)
         audit.record(by, "person.second_factor_removed", person, sessions=ended)
 
 

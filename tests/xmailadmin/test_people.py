@@ -151,7 +151,7 @@ def test_a_session_that_began_while_the_account_was_shut_ends_when_it_is_opened(
     taro = people.person("operator", username="taro")
     browser = sign_in("taro", people.PASSWORD)
     User.objects.filter(pk=taro.pk).update(is_active=False)
-    administrator.post(reverse("person_disable", args=[taro.pk]))
+    administrator.post(reverse("person_enable", args=[taro.pk]))
     assert User.objects.get(pk=taro.pk).is_active
     assert browser.get("/").status_code == 302
 
@@ -209,6 +209,47 @@ def test_the_link_is_mailed_where_mail_is_set_up(administrator: Client, settings
     path = invite(administrator, email="taro@example.jp")
     assert [letter.to for letter in mail.outbox] == [["taro@example.jp"]]
     assert path in mail.outbox[0].body
+
+
+def test_the_link_is_mailed_to_the_domain_that_was_typed(
+    administrator: Client, settings: Any
+) -> None:
+    """Mail programs would make straße.de of it by an older rule, which is somebody else's."""
+    settings.MAIL = True
+    invite(administrator, email="taro@straße.de")
+    assert [letter.to for letter in mail.outbox] == [["taro@xn--strae-oqa.de"]]
+
+
+@pytest.mark.parametrize("email", ["taro@אa.jp", "taro@" + "あ" * 62 + ".jp", "taro@。.jp"])
+def test_an_address_that_no_mail_reaches_is_refused(
+    administrator: Client, settings: Any, email: str
+) -> None:
+    settings.MAIL = True
+    data = {"username": "taro", "email": email, "roles": ["viewer"]}
+    page = administrator.post(reverse("person_invite"), data)
+    assert page.context["form"].errors["email"]
+    assert not User.objects.filter(username="taro").exists()
+
+
+def test_a_link_is_shown_though_the_address_is_none_any_more(
+    administrator: Client, settings: Any
+) -> None:
+    settings.MAIL = True
+    taro = people.person("viewer", username="taro")
+    User.objects.filter(pk=taro.pk).update(email="taro@אa.jp")
+    page = administrator.post(reverse("person_link", args=[taro.pk]))
+    assert page.status_code == 200
+    assert mail.outbox == []
+
+
+def test_the_form_of_one_link_sets_nobody_elses_password(administrator: Client) -> None:
+    browser = Client()
+    for name in ("taro", "jiro"):
+        browser.get(invite(administrator, name=name))
+    data = {"username": "taro", "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    page = browser.post(reverse("choose_password"), data)
+    assert "This form was for another account" in page.content.decode()
+    assert not User.objects.get(username="jiro").has_usable_password()
 
 
 def test_a_mail_server_that_is_silent_holds_no_invitation(
@@ -325,13 +366,14 @@ def test_a_disabled_person_is_out_at_once(administrator: Client) -> None:
     taro = User.objects.get(username="taro")
     first, second = sign_in("taro", people.PASSWORD), sign_in("taro", people.PASSWORD)
     assert UserSession.objects.filter(user=taro).count() == 2
-    administrator.post(reverse("person_disable", args=[taro.pk]))
+    for _twice in range(2):
+        administrator.post(reverse("person_disable", args=[taro.pk]))
     for browser in (first, second):
         assert browser.get("/").headers["Location"].startswith(reverse("account_login"))
     assert not UserSession.objects.filter(user=taro).exists()
     assert sign_in("taro", people.PASSWORD).get("/").status_code == 302
     assert AuditEntry.objects.get(action="person.disabled").detail == {"sessions": 2}
-    administrator.post(reverse("person_disable", args=[taro.pk]))
+    administrator.post(reverse("person_enable", args=[taro.pk]))
     assert first.get("/").status_code == 302  # old sessions stay ended
     assert sign_in("taro", people.PASSWORD).get("/").status_code == 200
 
@@ -415,6 +457,16 @@ def test_the_last_use_of_a_session_is_noted_every_few_minutes(
     with time_machine.travel(timezone.now() + timedelta(minutes=6)):
         browser.get(reverse("account"))
         assert UserSession.objects.get().last_seen_at > first
+
+
+def test_a_session_ends_twelve_hours_after_the_sign_in_however_it_is_used() -> None:
+    people.person("viewer", username="taro")
+    browser, began = sign_in("taro", people.PASSWORD), timezone.now()
+    for hours in (5, 10, 11.9):
+        with time_machine.travel(began + timedelta(hours=hours)):
+            assert browser.get(reverse("account")).status_code == 200
+    with time_machine.travel(began + timedelta(hours=12, seconds=10)):
+        assert browser.get(reverse("account")).status_code == 302
 
 
 # --- Pages ------------------------------------------------------------------------------------
