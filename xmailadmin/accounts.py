@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -10,18 +9,20 @@ from allauth.account.internal.stagekit import clear_login
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
-from xmailadmin import audit, limits
-from xmailadmin.hashing import Busy
-from xmailadmin.models import User
+from xmailadmin import audit, limits, sessions
+from xmailadmin.access import safe_next
+from xmailadmin.models import AccessLink, User
 
-# In the session: the hash of the password that began a sign-in, and when.
-BEGUN_WITH, BEGUN_AT = "begun_with", "begun_at"
+# In the session: what the sessions of the account were compared with when a sign-in began.
+BEGUN_WITH = "begun_with"
+CHANGED_MEANWHILE = _("The account was changed meanwhile.")
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -41,6 +42,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         "mfa_reauthenticate:webauthn": _("Use your security key"),
     }
 
+    def is_safe_url(self, url: str | None) -> bool:
+        """Leads on within the portal only; the library takes other names of it, too."""
+        from allauth.core import context
+
+        return bool(safe_next(context.request, url or ""))
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
@@ -51,7 +58,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         counted = limits.begin(request, str(credentials.get("username", "")))
         try:
             user: User | None = super().authenticate(request, **credentials)
-        except Busy:
+        except BaseException:
             limits.passed(counted)  # it was not looked at
             raise
         if user is not None:
@@ -64,28 +71,35 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         limits.failed(request, str(credentials.get("username", "")))
 
     def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
-        """Remembers with which password a sign-in began that still waits for a second factor."""
+        """Remembers how the account was when a sign-in began that waits for a second factor."""
         request.session[BEGUN_WITH] = user.get_session_auth_hash()
-        request.session[BEGUN_AT] = int(timezone.now().timestamp() * 1000) / 1000  # as the audit
         response: HttpResponse | None = super().pre_login(request, user, **kwargs)
         return response
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Signs in, unless the password was changed or the account switched off meanwhile."""
-        begun_with = request.session.pop(BEGUN_WITH, "")
-        begun_at = datetime.fromtimestamp(request.session.pop(BEGUN_AT, 0), UTC)
-        if _switched_off_since(user, begun_at):
-            clear_login(request)
-            audit.record(request, "signin.refused", user)
-            told = _("The account was switched off meanwhile. Please sign in again.")
-            messages.error(request, told)
-            raise ImmediateHttpResponse(redirect("account_login"))
-        if not constant_time_compare(begun_with, user.get_session_auth_hash()):
-            clear_login(request)
-            audit.record(request, "signin.outdated", user)
-            messages.error(request, _("The password was changed meanwhile. Please sign in again."))
-            raise ImmediateHttpResponse(redirect("account_login"))
+        """Signs in, unless the account was changed in a way that ends sessions meanwhile."""
+        if (outdated := refuse_outdated(request, user)) is not None:
+            raise ImmediateHttpResponse(outdated)
+        request.session.pop(BEGUN_WITH)
         super().login(request, user)
+        sessions.begin(request)
+
+    def set_password(self, user: User, password: str) -> None:
+        """Sets it, and puts it on record, unless the account was changed since it was read.
+
+        A hash takes its time, in which an administrator may shut the account or end its sessions.
+        """
+        from allauth.core import context
+
+        unchanged = _as_read(user)
+        user.set_password(password)
+        with transaction.atomic():
+            if unchanged.update(password=user.password):
+                AccessLink.objects.filter(user=user).delete()  # no other holder gets in any more
+                audit.record(context.request, "password.changed", user)
+                return
+        messages.error(context.request, f"{CHANGED_MEANWHILE} {_('Nothing was saved.')}")
+        raise ImmediateHttpResponse(redirect(context.request.path))
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         audit.record(request, "signin.refused", user)
@@ -100,8 +114,26 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         ]
 
 
-def _switched_off_since(user: User, begun_at: datetime) -> bool:
-    """True also if the account was switched on again."""
-    if not User.objects.filter(pk=user.pk, is_active=True).exists():
-        return True
-    return audit.history_of(user).filter(action="person.disabled", at__gte=begun_at).exists()
+def _as_read(user: User) -> QuerySet[User]:
+    """Returns the account, unless something that ends sessions was changed since it was read."""
+    return User.objects.filter(
+        pk=user.pk, is_active=True, password=user.password, sessions_ended=user.sessions_ended
+    )
+
+
+def locked(user: Any) -> User | None:
+    """Returns the account and locks its row; None if it was changed so that sessions end."""
+    return _as_read(user).select_for_update().first()
+
+
+def refuse_outdated(request: HttpRequest, user: User) -> HttpResponse | None:
+    """Ends a sign-in that waits if the account was changed since it began; the way to a new one."""
+    now = User.objects.filter(pk=user.pk, is_active=True).first()
+    begun_with = request.session.get(BEGUN_WITH, "")
+    if now is not None and constant_time_compare(begun_with, now.get_session_auth_hash()):
+        return None
+    clear_login(request)
+    request.session.pop(BEGUN_WITH, None)
+    audit.record(request, "signin.outdated" if now is not None else "signin.refused", user)
+    messages.error(request, f"{CHANGED_MEANWHILE} {_('Please sign in again.')}")
+    return redirect("account_login")

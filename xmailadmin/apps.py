@@ -6,8 +6,15 @@ class XmailadminConfig(AppConfig):
     name = "xmailadmin"
 
     def ready(self) -> None:
-        from xmailadmin import audit_guard, checks, roles, sign_in_record  # noqa: F401 - registers itself
+        from xmailadmin import (
+            audit_guard,
+            checks,  # noqa: F401 - registers itself
+            roles,
+            second_factor,
+            sign_in_record,
+        )
 
+        second_factor.harden()
         sign_in_record.connect()
         post_migrate.connect(roles.make_groups, sender=self)
         post_migrate.connect(audit_guard.guard, sender=self)

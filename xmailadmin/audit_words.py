@@ -29,6 +29,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     "signout": _("Signed out"),
     "password.changed": _("Password changed"),
     "second_factor.added": _("Second factor set up"),
+    "second_factor.renamed": _("Security key renamed"),
     "second_factor.removed": _("Second factor removed"),
     "second_factor.reset": _("Recovery codes made anew"),
     "single_sign_on.connected": _("Single sign-on connected"),

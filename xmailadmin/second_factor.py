@@ -6,6 +6,7 @@ import ipaddress
 import json
 import logging
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,22 +18,24 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp_forms
 from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.webauthn import forms as webauthn_forms
+from allauth.mfa.webauthn.internal import auth as webauthn
 from django import forms
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.request import split_domain_port
+from django.shortcuts import get_object_or_404
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from fido2 import cbor
 from fido2.utils import websafe_decode
 from fido2.webauthn import AuthenticationResponse
 
-from xmailadmin import limits, vault
+from xmailadmin import audit, limits, vault
 from xmailadmin.models import AuthenticatorSecret, User
 
-__all__ = ["MFAAdapter", "forget_secrets", "works_with_security_keys"]
+__all__ = ["MFAAdapter", "forget_secrets", "harden", "works_with_security_keys"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ PREFIX = "sealed:"
 PORTAL = "xmailadmin"
 USED_FOR_S = 180  # longer than any code works
 USES = "counter"  # in the data of a security key: what it counted when it was last used
+ASKED_AT, ANSWER_S = "asked_at", 300  # in the state of what a security key is asked
 LONGEST_ANSWER = 16_384  # of a security key; real ones have one to three thousand letters
 ANSWER = ("id", "rawId", "type")
 RESPONSE = ("clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle")
@@ -83,7 +87,7 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return {"id": _host_name(context.request), "name": PORTAL}
 
 
-def forget_secrets(instance: Authenticator, **_kwargs: Any) -> None:
+def forget_secrets(instance: Authenticator) -> None:
     """Deletes the sealed rows of an authenticator that was deleted."""
     held = [str(instance.data.get(name, "")) for name in ("secret", "seed")]
     numbers = [text.removeprefix(PREFIX) for text in held if text.startswith(PREFIX)]
@@ -127,6 +131,9 @@ def _limited(user: User) -> Iterator[None]:
     except ValidationError:
         limits.failed(context.request, user.get_username(), second_factor=True)
         limits.missed(counted)
+        raise
+    except BaseException:
+        limits.passed(counted)  # nobody has said that it was wrong
         raise
     limits.passed(counted)
 
@@ -188,6 +195,7 @@ def _key_is_refused() -> Iterator[None]:
     try:
         yield
     except (ValidationError, *RUBBISH) as error:
+        webauthn.clear_state()  # what was asked is asked only once
         if isinstance(error, ValidationError) and error.code != "incorrect_code":
             raise
         raise ValidationError(KEY_REFUSED) from error
@@ -297,6 +305,36 @@ class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
     """Renames a security key."""
 
     name = forms.CharField(label=_("Name of the key"), max_length=60)
+
+    def save(self) -> Authenticator:
+        """Changes the name alone: the key may be used, or removed, at the same moment."""
+        from allauth.core import context
+
+        key = get_object_or_404(Authenticator.objects.select_for_update(), pk=self.instance.pk)
+        key.wrap().name = self.cleaned_data["name"]
+        key.save(update_fields=["data"])
+        audit.record(context.request, "second_factor.renamed", key.user, kind=key.type)
+        return key
+
+
+def _ask(state: dict[str, Any]) -> None:
+    """Notes what a security key is asked, and when: the session may last for hours."""
+    from allauth.core import context
+
+    context.request.session[webauthn.STATE_SESSION_KEY] = {**state, ASKED_AT: time.time()}
+
+
+def _asked() -> dict[str, Any] | None:
+    """Returns what a security key was asked, if that was within ANSWER_S."""
+    from allauth.core import context
+
+    state: dict[str, Any] = context.request.session.get(webauthn.STATE_SESSION_KEY) or {}
+    return state if 0 <= time.time() - state.get(ASKED_AT, 0) < ANSWER_S else None
+
+
+def harden() -> None:
+    """Has the library take no answer of a security key long after it was asked."""
+    webauthn.set_state, webauthn.get_state = _ask, _asked
 
 
 def _pending_secret(user: User, *, new: bool) -> str:

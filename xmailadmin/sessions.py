@@ -1,20 +1,46 @@
-"""Where a person is signed in, and how that ends."""
+"""Where a person is signed in, and how that ends.
+
+This module is Django's SESSION_ENGINE, too: a session lasts from its sign-in, however it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.sessions.backends import db
+from django.db import transaction
+from django.db.models import F
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from xmailadmin.models import User
 
-__all__ = ["SessionActivityMiddleware", "end_all", "sessions_of"]
+__all__ = ["SessionActivityMiddleware", "SessionStore", "begin", "end_all", "sessions_of"]
 
 NOTED_EVERY = timedelta(minutes=5)  # a row per request would be a write per request
+SIGNED_IN_AT = "signed_in_at"  # in the session, in seconds
+
+
+class SessionStore(db.SessionStore):
+    """Django's in the database, but that a session does not last longer by being used."""
+
+    def get_expiry_date(self, **kwargs: Any) -> datetime:
+        usual = super().get_expiry_date(**kwargs)
+        began = self.get(SIGNED_IN_AT)
+        if began is None:
+            return usual
+        return min(usual, datetime.fromtimestamp(began + settings.SESSION_COOKIE_AGE, UTC))
+
+
+def begin(request: HttpRequest) -> None:
+    """Notes when somebody signed in: from then on the session lasts SESSION_COOKIE_AGE."""
+    request.session[SIGNED_IN_AT] = timezone.now().timestamp()
 
 
 class SessionActivityMiddleware:
@@ -42,10 +68,22 @@ def sessions_of(user: User) -> list[UserSession]:
     return sorted(found, key=lambda session: session.last_seen_at, reverse=True)
 
 
-def end_all(user: User, *, but: str | None = None) -> int:
-    """Ends the sessions of a person, but for one; returns how many."""
-    ended = 0
-    for session in UserSession.objects.filter(user=user).exclude(session_key=but or ""):
-        session.end()
-        ended += 1
-    return ended
+def end_all(user: User, *, keep: HttpRequest | None = None) -> int:
+    """Ends the sessions of a person, and the sign-ins that wait; returns how many sessions.
+
+    The session of the request to `keep` goes on if it is this person's. Whatever writes a session
+    at the same moment, one that was begun before is not taken any more.
+    """
+    others = UserSession.objects.filter(user=user)
+    kept = keep.session if keep is not None and keep.user.pk == user.pk else None
+    if kept is not None:
+        others = others.exclude(session_key=kept.session_key)
+    with transaction.atomic():
+        User.objects.filter(pk=user.pk).update(sessions_ended=F("sessions_ended") + 1)
+        user.refresh_from_db(fields=["sessions_ended"])
+        ended = list(others)
+        for session in ended:
+            session.end()
+    if kept is not None:
+        kept[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    return len(ended)

@@ -268,7 +268,8 @@ ACCOUNT_LOGIN_TIMEOUT = 300  # between the password and the second factor
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_ENGINE = "xmailadmin.sessions"
+SESSION_COOKIE_AGE = 12 * 3600  # from the sign-in on, however it is used
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 # xmailadmin/limits.py counts those, and spares known browsers behind the same address.

@@ -7,13 +7,12 @@ from typing import Any
 from allauth.account import signals as account
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.login import record_authentication
-from allauth.mfa import signals as mfa
+from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount import signals as social
 from django.contrib import messages
 from django.contrib.auth.signals import user_logged_out
-from django.db import transaction
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
@@ -30,16 +29,12 @@ def connect() -> None:
     for signal, receiver in (
         (account.user_logged_in, _signed_in),
         (user_logged_out, _signed_out),
-        (account.password_changed, _password_changed),
-        (account.password_set, _password_changed),
         (account.authentication_step_completed, _confirmed),
-        (mfa.authenticator_added, _factor_added),
-        (mfa.authenticator_removed, _factor_removed),
-        (mfa.authenticator_reset, _factor_reset),
         (social.social_account_removed, _login_disconnected),
     ):
         signal.connect(receiver, dispatch_uid=f"{ID}{receiver.__name__}")
-    post_delete.connect(second_factor.forget_secrets, sender=Authenticator, dispatch_uid=ID)
+    post_save.connect(_factor_made, sender=Authenticator, dispatch_uid=ID)
+    post_delete.connect(_factor_gone, sender=Authenticator, dispatch_uid=ID)
 
 
 def _signed_in(request: HttpRequest, user: User, response: Any = None, **_kwargs: Any) -> None:
@@ -55,11 +50,6 @@ def _signed_out(request: HttpRequest, user: User | None, **_kwargs: Any) -> None
         audit.record(request, "signout", user)
 
 
-def _password_changed(request: HttpRequest, user: User, **_kwargs: Any) -> None:
-    AccessLink.objects.filter(user=user).delete()  # whoever else holds it gets in no more
-    audit.record(request, "password.changed", user)
-
-
 def _confirmed(
     request: HttpRequest, user: User, method: str, reauthenticated: bool = False, **_kwargs: Any
 ) -> None:
@@ -67,23 +57,28 @@ def _confirmed(
         audit.record(request, "signin.confirmed", user, by=[method])
 
 
-def _factor_added(
-    request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
-) -> None:
-    if authenticator.type == Authenticator.Type.RECOVERY_CODES:
-        audit.record(request, "second_factor.added", user, kind=authenticator.type)
+def _factor_made(instance: Authenticator, created: bool, **_kwargs: Any) -> None:
+    """Before anything that the library puts off until the commit: the entry is part of the deed."""
+    request = context.request
+    if not created or request is None:
         return
-    with transaction.atomic():
-        ended = _end_weaker_sessions(request, user, authenticator)
-        audit.record(
-            request, "second_factor.added", user, kind=authenticator.type, sessions=ended or None
-        )
+    user = instance.user
+    ended = _end_weaker_sessions(request, user, instance)
+    audit.record(request, "second_factor.added", user, kind=instance.type, sessions=ended or None)
     if ended:
         messages.info(request, _("Wherever else you were signed in, you are signed out now."))
-    # Whoever has just set it up has just shown it.
-    record_authentication(
-        request, user, "mfa", id=authenticator.pk, type=authenticator.type, reauthenticated=True
-    )
+    if instance.type != Authenticator.Type.RECOVERY_CODES:
+        # Whoever has just set it up has just shown it.
+        record_authentication(
+            request, user, "mfa", id=instance.pk, type=instance.type, reauthenticated=True
+        )
+
+
+def _factor_gone(instance: Authenticator, **_kwargs: Any) -> None:
+    second_factor.forget_secrets(instance)
+    request = context.request
+    if request is not None and request.user.pk == instance.user_id:
+        audit.record(request, "second_factor.removed", instance.user, kind=instance.type)
 
 
 def _end_weaker_sessions(request: HttpRequest, user: User, added: Authenticator) -> int:
@@ -91,19 +86,7 @@ def _end_weaker_sessions(request: HttpRequest, user: User, added: Authenticator)
     older = Authenticator.objects.filter(user=user, pk__lt=added.pk)
     if older.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
         return 0
-    return sessions.end_all(user, but=request.session.session_key)
-
-
-def _factor_removed(
-    request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
-) -> None:
-    audit.record(request, "second_factor.removed", user, kind=authenticator.type)
-
-
-def _factor_reset(
-    request: HttpRequest, user: User, authenticator: Authenticator, **_kwargs: Any
-) -> None:
-    audit.record(request, "second_factor.reset", user, kind=authenticator.type)
+    return sessions.end_all(user, keep=request)
 
 
 def _login_disconnected(request: HttpRequest, socialaccount: Any, **_kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from xmailadmin.views import single_sign_on
 
 urlpatterns = [
     path("", own.account, name="account"),
-    path("login/", account.login, name="account_login"),
+    path("login/", own.begun_lately(account.login), name="account_login"),
     path("logout/", account.logout, name="account_logout"),
     path("inactive/", account.account_inactive, name="account_inactive"),
     path("signup/", account.signup, name="account_signup"),
@@ -32,14 +32,22 @@ urlpatterns = [
     path("two-factor/", mfa.index, name="mfa_index"),
     path("two-factor/needed/", own.second_factor_needed, name="second_factor_needed"),
     path("two-factor/continue/", own.continue_to, name="continue_to"),
-    path("two-factor/sign-in/", mfa.authenticate, name="mfa_authenticate"),
+    path("two-factor/sign-in/", own.begun_lately(mfa.authenticate), name="mfa_authenticate"),
     path("two-factor/confirm/", mfa.reauthenticate, name="mfa_reauthenticate"),
-    path("two-factor/app/add/", totp.activate_totp, name="mfa_activate_totp"),
-    path("two-factor/app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("two-factor/app/add/", own.whole(totp.activate_totp), name="mfa_activate_totp"),
+    path("two-factor/app/remove/", own.whole(totp.deactivate_totp), name="mfa_deactivate_totp"),
     path("two-factor/keys/", webauthn.list_webauthn, name="mfa_list_webauthn"),
-    path("two-factor/keys/add/", webauthn.add_webauthn, name="mfa_add_webauthn"),
-    path("two-factor/keys/<int:pk>/edit/", webauthn.edit_webauthn, name="mfa_edit_webauthn"),
-    path("two-factor/keys/<int:pk>/remove/", webauthn.remove_webauthn, name="mfa_remove_webauthn"),
+    path("two-factor/keys/add/", own.whole(webauthn.add_webauthn), name="mfa_add_webauthn"),
+    path(
+        "two-factor/keys/<int:pk>/edit/",
+        own.whole(webauthn.edit_webauthn),
+        name="mfa_edit_webauthn",
+    ),
+    path(
+        "two-factor/keys/<int:pk>/remove/",
+        own.whole(webauthn.remove_webauthn),
+        name="mfa_remove_webauthn",
+    ),
     path(
         "two-factor/keys/confirm/",
         own.ConfirmByKey.as_view(),
@@ -52,7 +60,7 @@ urlpatterns = [
     ),
     path(
         "two-factor/codes/new/",
-        recovery_codes.generate_recovery_codes,
+        own.whole(recovery_codes.generate_recovery_codes),
         name="mfa_generate_recovery_codes",
     ),
     path(
@@ -61,7 +69,11 @@ urlpatterns = [
         name="mfa_download_recovery_codes",
     ),
     # Single sign-on; without a provider in the environment these find nothing.
-    path("sso/", single_sign_on.confirmed(social.connections), name="socialaccount_connections"),
+    path(
+        "sso/",
+        own.whole(single_sign_on.confirmed(social.connections)),
+        name="socialaccount_connections",
+    ),
     path("sso/cancelled/", social.login_cancelled, name="socialaccount_login_cancelled"),
     path("sso/error/", login_not_required(social.login_error), name="socialaccount_login_error"),
     path("sso/connect/", single_sign_on.connect, name="socialaccount_connect"),

@@ -30,6 +30,7 @@ from tests import people
 from tests.xmailadmin.test_signing_in import blocked, signed_in, try_to_sign_in
 from xmailadmin import limits
 from xmailadmin.models import AuditEntry, User
+from xmailadmin.second_factor import ANSWER_S
 
 pytestmark = pytest.mark.django_db
 after_commit = pytest.mark.usefixtures("commits")  # when allauth tells of a new factor
@@ -246,3 +247,20 @@ def test_a_key_that_counts_back_may_be_a_copy_and_is_refused(
         assert ("it may have been copied" in response.content.decode()) != entered[-1]
     assert entered == accepted
     assert failures() == accepted.count(False)
+
+
+def test_an_answer_of_a_key_is_not_taken_long_after_it_was_asked(hanako: User) -> None:
+    client, key = at_second_step(hanako)
+    client = people.signed_in(hanako, confirmed=True)
+    client.get(CONFIRM)
+    answer = {"credential": key.used(client)}
+    with time_machine.travel(timezone.now() + timedelta(seconds=ANSWER_S + 1)):
+        client.post(CONFIRM, answer)
+    assert failures() == 1
+
+
+def test_what_a_key_was_asked_is_asked_once(hanako: User) -> None:
+    client, key = at_second_step(hanako)
+    answer = {"credential": key.used(client)}
+    client.post(SIGN_IN, {"credential": Key().used(client)}, secure=True)
+    assert not signed_in(client.post(SIGN_IN, answer, secure=True))

@@ -199,14 +199,14 @@ def test_switching_an_account_off_ends_sign_ins_that_wait_for_the_second_factor(
         try_to_sign_in(client, people.PASSWORD)
     boss.post(reverse("person_disable", args=[protected.pk]))
     assert second_step(waiting, people.code()).headers["Location"] == LOGIN
-    assert "was switched off meanwhile" in waiting.get(LOGIN).content.decode()
-    boss.post(reverse("person_disable", args=[protected.pk]))
+    assert "was changed meanwhile" in waiting.get(LOGIN).content.decode()
+    boss.post(reverse("person_enable", args=[protected.pk]))
     assert second_step(slower, people.code(steps=1)).headers["Location"] == LOGIN
     for client in (waiting, slower):
         assert client.get("/").status_code == 302
     history = AuditEntry.objects.filter(object_id=str(protected.pk), object_type="user")
     actions = list(history.values_list("action", flat=True))
-    assert actions == ["signin.refused", "person.enabled", "signin.refused", "person.disabled"]
+    assert actions == ["signin.outdated", "person.enabled", "signin.refused", "person.disabled"]
     again = Client()
     try_to_sign_in(again, people.PASSWORD)
     assert signed_in(second_step(again, people.code(steps=-1)))
@@ -385,3 +385,19 @@ def test_nobody_is_led_away_from_the_portal(hanako: User, bad: str) -> None:
     response = other.post(LOGIN, {"login": "hanako", "password": people.PASSWORD, "next": bad})
     assert "evil" not in response.headers["Location"]
     assert "javascript" not in response.headers["Location"]
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["http://testserver/phish", "//localhost/x", "http://localhost/x", "//127.0.0.1/x", "evil"],
+)
+def test_signing_in_leads_on_within_the_portal_only(
+    hanako: User, there: str, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+    client = Client()
+    sent = {"login": "hanako", "password": people.PASSWORD, "next": there}
+    assert signed_in(client.post(LOGIN, sent, secure=True))
+    assert signed_in(client.get(LOGIN, {"next": there}, secure=True))
+    away = client.post(reverse("account_logout"), {"next": there}, secure=True)
+    assert away.headers["Location"] == LOGIN

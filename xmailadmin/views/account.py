@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from allauth.account.internal.stagekit import unstash_login
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.views import ReauthenticateWebAuthnView
 from allauth.socialaccount.models import SocialAccount
@@ -14,6 +15,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -23,6 +25,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from xmailadmin import audit, limits, people, sessions
 from xmailadmin.access import FRESH_S, has_second_factor, is_fresh, safe_next
+from xmailadmin.accounts import CHANGED_MEANWHILE, locked, refuse_outdated
 from xmailadmin.forms import PasswordForm
 from xmailadmin.models import AccessLink, User
 
@@ -30,15 +33,17 @@ __all__ = [
     "ConfirmByKey",
     "access_link",
     "account",
+    "begun_lately",
     "choose_password",
     "continue_to",
     "second_factor_needed",
     "session_end",
     "session_list",
     "shown_once",
+    "whole",
 ]
 
-View = Callable[[HttpRequest], HttpResponse]
+View = Callable[..., HttpResponse]
 
 LINK_KEY, CONTINUE_KEY = "access_link", "continue_to"  # in the session
 
@@ -57,6 +62,40 @@ def account(request: HttpRequest) -> HttpResponse:
         "open_sessions": UserSession.objects.filter(user=person).count(),
     }
     return render(request, "account/account.html", context)
+
+
+def whole(view: View) -> View:
+    """Has what is sent to the view done and put on record as one, while the account is as it was.
+
+    Whoever ends its sessions meanwhile waits, or has done so before anything else is done.
+    """
+
+    @wraps(view)
+    def as_one(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method != "POST":
+            return view(request, *args, **kwargs)
+        with transaction.atomic():
+            if locked(request.user) is not None:
+                return view(request, *args, **kwargs)
+        messages.error(request, f"{CHANGED_MEANWHILE} {_('Nothing was saved.')}")
+        return redirect(request.path)
+
+    return as_one
+
+
+def begun_lately(view: View) -> View:
+    """Ends a sign-in that waits for its second step if the account was changed since it began.
+
+    The pages of the two steps would lead to each other if there is no second step any more.
+    """
+
+    @wraps(view)
+    def unless_outdated(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        login = unstash_login(request, peek=True)
+        outdated = refuse_outdated(request, login.user) if login is not None else None
+        return outdated or view(request, *args, **kwargs)
+
+    return unless_outdated
 
 
 class ConfirmByKey(ReauthenticateWebAuthnView):  # type: ignore[misc]
@@ -123,6 +162,7 @@ def session_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@transaction.atomic
 def session_end(request: HttpRequest) -> HttpResponse:
     """Ends one of the person's other sessions, or all of them."""
     person = get_object_or_404(User, pk=request.user.pk)
@@ -135,7 +175,7 @@ def session_end(request: HttpRequest) -> HttpResponse:
         get_object_or_404(others, pk=number).end()
         ended = 1
     else:
-        ended = sessions.end_all(person, but=request.session.session_key)
+        ended = sessions.end_all(person, keep=request)
     audit.record(request, "sessions.ended", person, sessions=ended)
     messages.success(request, _("The sessions have ended."))
     return redirect("session_list")
@@ -164,6 +204,9 @@ def choose_password(request: HttpRequest) -> HttpResponse:
     if link is None or not link.valid:
         return render(request, "account/access_link_invalid.html", status=404)
     form = PasswordForm(link.user, request.POST or None)
+    name = link.user.get_username()
+    if request.POST.get("username", name) != name:
+        form.add_error(None, _("This form was for another account. See for which one this is."))
     if request.method == "POST" and form.is_valid():
         if not people.accept(request, link, form.cleaned_data["new_password1"]):
             return render(request, "account/access_link_invalid.html", status=404)
