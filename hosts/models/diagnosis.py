@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -145,6 +146,12 @@ async def _look_at_all(looks: list[_Look]) -> list[Facts]:
 
     async def one(look: _Look) -> Facts:
         async with slots:
-            return await look.facts()
+            try:
+                return await look.facts()
+            except Exception:  # the other hosts' looks shall not be lost with it
+                reference = uuid.uuid4().hex[:8]
+                logger.exception("A look at a host, reference %s", reference)
+                error = Message("deploy.errored", {"reference": reference})
+                return Facts.unreachable(error, look.endpoints, look.recorded_sha256)
 
     return await asyncio.gather(*map(one, looks))

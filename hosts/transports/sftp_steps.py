@@ -12,6 +12,7 @@ from asyncssh import SFTPAttrs
 
 from hosts.messages import Message, Param
 from hosts.transports.base import TransportError
+from hosts.transports.ssh import NONSENSE, nonsense
 
 __all__ = ["MISSING", "sameness", "step", "unless_missing"]
 
@@ -56,6 +57,8 @@ async def step(path: str) -> AsyncIterator[None]:
                 raise TransportError(Message(code, {"path": path}), permanent=True) from None
         params: dict[str, Param] = {"path": path, "reason": str(error.reason)[:120]}
         raise TransportError(Message("sftp.failure", params)) from None
+    except NONSENSE as error:
+        raise nonsense(error) from None
     except TimeoutError:
         raise TransportError(Message("sftp.silent", {"seconds": round(STEP_TIMEOUT_S)})) from None
     except (asyncssh.Error, OSError):

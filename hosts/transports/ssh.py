@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,17 @@ CLOSE_TIMEOUT_S = 2.0
 #: asyncssh works through all that came in before anybody else has a turn, and a server can send
 #: thousands of packets that are to be ignored. Bytes; the kernel doubles them.
 RECEIVED_AT_ONCE = 16 * 1024
+#: What asyncssh raises, beside its own errors, when it makes something of what a server has sent
+#: and cannot: it checks the form of packets only in part.
+NONSENSE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 #: Cheap and sound first: a post-quantum exchange costs tens of milliseconds a connection, and what
 #: an eavesdropper keeps today, a mail server's key, will have been replaced long before.
@@ -58,6 +71,8 @@ _JUMP = re.compile(
     r"(?P<user>[^@\s\x00-\x1f]+)@(?P<host>\[[^\]\s]+\]|[^:\s]+)(?::(?P<port>\d{1,5}))?"
     r"(?:\s+(?P<fingerprint>\S+))?"
 )
+
+logger = logging.getLogger(__name__)
 
 Locate = Callable[[str], Awaitable[str]]
 
@@ -308,3 +323,11 @@ class _Errors:
             reason = system_reason(error) if isinstance(error, OSError) else error.reason
             params = {**self.where, "reason": reason[:120]}
             raise TransportError(Message("ssh.unreachable", params)) from None
+        if isinstance(error, NONSENSE):
+            raise nonsense(error) from None
+
+
+def nonsense(error: BaseException) -> TransportError:
+    """Returns what is told of a server whose packets nobody understands; the log says more."""
+    logger.warning("An SSH server sent what cannot be understood", exc_info=error)
+    return TransportError(Message("ssh.nonsense"))

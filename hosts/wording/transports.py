@@ -146,6 +146,10 @@ TEXTS: dict[str, Promise] = {
         "No SSH connection to %(address)s port %(port)s (%(reason)s). Check the address, the "
         "network and the SSH server."
     ),
+    "ssh.nonsense": _(
+        "What the server sends cannot be understood: it does not speak SSH as it should. Check "
+        "the port, and the SSH server and what lies between."
+    ),
     "sftp.no_sftp": _(
         "The login succeeded, but the server offers no file transfer (SFTP) to this account. "
         "Switch the sftp subsystem on, or use another account."

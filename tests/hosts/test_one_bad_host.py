@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hosts import deploy, ledger
-from hosts.models import Deployment, Host, Installation
+from hosts.models import Deployment, Diagnosis, Host, Installation
 from hosts.transports import CtrlTransport
+from hosts.transports.local import LocalTransport
 from tests.doubles.mailroot import make_mailroot
 from tests.doubles.pairs import make_pair
 from tests.doubles.wire import Faults
@@ -60,3 +61,22 @@ def test_the_others_are_neither_delayed_nor_stopped(tmp_path: Path, silent: Host
     row = Installation.objects.get(deployment=troubled, host=silent)
     assert row.message is not None
     assert row.message["code"] == "ctrl.silent"
+
+
+def test_a_host_that_shows_a_fault_of_the_portal_spoils_no_look_at_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [local_host(tmp_path, f"m{number}") for number in range(3)]
+    usual = LocalTransport.connect
+
+    async def fail(self: LocalTransport) -> None:
+        if self.target.mailroot.endswith("m1"):
+            raise RuntimeError("what nobody has thought of")
+        await usual(self)
+
+    monkeypatch.setattr(LocalTransport, "connect", fail)
+    Diagnosis.objects.take(hosts)
+    told = {row.host.name: row.facts["error"] for row in Diagnosis.objects.order_by("host")}
+    assert {name: error and error["code"] for name, error in told.items()} == {
+        "m0": None, "m1": "deploy.errored", "m2": None
+    }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -360,3 +361,32 @@ async def test_failed_write_names_the_cause_and_changes_nothing(
 def test_no_secret_in_the_repr_of_a_target(mailroot: Path) -> None:
     target = Target("h", "sftp", credential=Credential("canary1", "canary2", "canary3"))
     assert "canary" not in repr(target)
+
+
+KEXINIT = bytes.fromhex("14") + bytes(16) + bytes(3)  # cut off within the first list of names
+
+
+async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    padding = 4 + -(len(KEXINIT) + 9) % 8
+    writer.write(b"SSH-2.0-x\r\n" + (len(KEXINIT) + padding + 1).to_bytes(4, "big"))
+    writer.write(bytes([padding]) + KEXINIT + bytes(padding))
+    with suppress(ConnectionError):
+        await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("where", ["host", "scan", "jump"])
+async def test_a_server_that_sends_half_a_packet_is_told(mailroot: Path, where: str) -> None:
+    async with small_ssh() as sound, await asyncio.start_server(cut_off, "127.0.0.1", 0) as faulty:
+        port = faulty.sockets[0].getsockname()[1]
+        target = small_target(sound, mailroot)
+        if where == "jump":
+            target = replace(target, jump=f"me@127.0.0.1:{port} {sound.fingerprint}")
+        else:
+            target = replace(target, port=port)
+        if where == "scan":
+            seen = await inspect(replace(target, trust_fingerprint=""))
+            assert seen.problem is not None
+            assert seen.problem.code == "ssh.nonsense"
+        else:
+            assert (await refusal(target)).message.code == "ssh.nonsense"
