@@ -48,6 +48,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
         return bool(safe_next(context.request, url or ""))
 
+    def is_ajax(self, request: HttpRequest) -> bool:
+        """Answers with pages only: the library's other answers hold what was typed."""
+        return False
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 

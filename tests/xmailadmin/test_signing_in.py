@@ -401,3 +401,12 @@ def test_signing_in_leads_on_within_the_portal_only(
     assert signed_in(client.get(LOGIN, {"next": there}, secure=True))
     away = client.post(reverse("account_logout"), {"next": there}, secure=True)
     assert away.headers["Location"] == LOGIN
+
+
+@pytest.mark.usefixtures("hanako")
+def test_no_answer_holds_the_password_that_was_typed() -> None:
+    sent = {"login": "hanako", "password": "typed-in-vain"}
+    for headers in ({}, {"x-requested-with": "XMLHttpRequest"}, {"accept": "application/json"}):
+        page = Client().post(LOGIN, sent, headers=headers)
+        assert page.status_code == 200
+        assert "typed-in-vain" not in page.content.decode()
