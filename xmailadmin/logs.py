@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import MutableMapping
 from typing import Any
+from unicodedata import category
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -124,15 +125,30 @@ class Accepts(logging.Filter):
 
 
 def line(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
-    """Returns the event as a line that a person reads, a traceback below it."""
+    """Returns the event as a line that a person reads, a traceback below it, set in.
+
+    What is in either may come from anybody: it neither begins a line nor reaches a terminal raw.
+    """
     head = "{timestamp} {level} {logger}: {event}".format(
         timestamp=event.pop("timestamp", ""),
         level=str(event.pop("level", "")).upper(),
         logger=event.pop("logger", ""),
         event=event.pop("event", ""),
     )
-    below = "".join(f"\n{event.pop(name)}" for name in ("exception", "stack") if name in event)
-    return " ".join([head, *(f"{name}={value}" for name, value in event.items())]) + below
+    below = [str(event.pop(name)) for name in ("exception", "stack") if name in event]
+    head = " ".join([head, *(f"{name}={value}" for name, value in event.items())])
+    lines = [row for text in below for row in text.split("\n")]
+    return "\n  ".join(_escaped(row) for row in (head, *lines))
+
+
+def _escaped(text: str) -> str:
+    """Returns the text with escapes for whatever is no letter, sign or blank."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or category(letter) == "Zs" else ascii(letter)[1:-1]
+        for letter in text
+    )
 
 
 def configuration(form: str) -> dict[str, Any]:

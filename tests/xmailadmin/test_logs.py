@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import logging.config
+import sys
 import time
 from unittest.mock import Mock
 
@@ -190,3 +191,27 @@ async def test_that_no_connection_can_be_accepted_is_one_line_a_minute(
     assert "out of system resource" in lines[0]
     assert "(199 times" in lines[1]
     assert "accepts" in configuration["handlers"]["stderr"]["filters"]
+
+
+FORGED = "task \x1b[2J\x9b31m\r\n2026-11-30 ERROR forged \u202e"
+
+
+@pytest.mark.parametrize("traceback", [False, True])
+def test_nobody_writes_lines_of_the_log_or_to_its_terminal(
+    capsys: pytest.CaptureFixture[str], traceback: bool
+) -> None:
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        told = written("text", capsys, FORGED, exc_info=sys.exc_info() if traceback else None)
+    first, *below = told.split("\n")
+    assert r"\x1b[2J\x9b31m\r\n2026" in first
+    assert all(line.startswith("  ") for line in below)
+    assert bool(below) == traceback
+    assert all(letter.isprintable() or letter == "\n" for letter in told)
+
+
+def test_the_log_has_letters_of_every_language_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "東京\u3000本社" in written("text", capsys, "東京\u3000本社")
