@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from celery import Task
+from celery.worker import strategy
 from kombu import compression
 from kombu.transport import redis, virtual
 
-__all__ = ["harden"]
+__all__ = ["Rung", "harden"]
 
 logger = logging.getLogger(__name__)
 _library: Any = redis
@@ -17,6 +19,28 @@ _brpop_read = _library.Channel._brpop_read
 _loads = _library.loads
 LONGEST = 1024 * 1024  # of a message; the portal's own have a few kilobytes
 LEFT_OUT = "A message in the broker cannot be read, and is left out"
+
+
+class Rung(Task):  # type: ignore[misc]
+    """A task that is begun when its message comes."""
+
+    Strategy = "xmailadmin.broker:begun_at_once"
+
+
+def begun_at_once(*about: Any, **options: Any) -> Any:
+    """Celery's way with a message, but that it keeps none for later.
+
+    The portal sends none of that kind, and a worker would hold any number, until any year.
+    """
+    begin = strategy.default(*about, **options)
+
+    def handle(message: Any, body: Any, *answers: Any, **more: Any) -> Any:
+        for part in (message.headers, body):
+            if isinstance(part, dict):
+                part.pop("eta", None)
+        return begin(message, body, *answers, **more)
+
+    return handle
 
 
 def harden() -> None:

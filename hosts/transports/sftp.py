@@ -40,6 +40,9 @@ from hosts.transports.base import (
 )
 from hosts.transports.sftp_steps import MISSING, sameness, step, unless_missing
 
+#: asyncssh works through an answer in one go, and would take 4 MB of it: hundreds of thousands of
+#: names. OpenSSH itself sends and takes no more than this.
+asyncssh.sftp.MAX_SFTP_PACKET_LEN = 256 * 1024
 PRIVATE_DIRECTORY = 0o700
 READ_LIMIT = 4 * 1024 * 1024
 BLOCK = 16 * 1024

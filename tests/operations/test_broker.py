@@ -123,6 +123,24 @@ def test_no_message_takes_more_memory_than_it_is_long(parts: Grown) -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_keeps_nothing_for_later(parts: Grown) -> None:
+    parts.manage("prepare")
+    worker = parts.add_worker()
+    assert worker.process is not None
+    until("the worker lives", lambda: beats(parts))
+    before, later = beats(parts), "2099-01-01T00:00:00+00:00"
+    first = {"id": "1", "task": "hosts.tasks.sweep", "args": [], "kwargs": {}, "eta": later}
+    older = {**message(), "body": b64encode(json.dumps(first).encode()).decode(), "headers": {}}
+    with redis.Redis.from_url(parts.redis_url) as broker:
+        for late in (message(headers={"eta": later}), older):
+            for _ in range(50):
+                broker.lpush("quick", json.dumps(late))
+        until("all is taken away", lambda: not broker.llen("quick"))
+        until("and done with", lambda: not broker.hlen("unacked"))
+        until("the worker works on", lambda: beats(parts) > before)
+
+
+@pytest.mark.slow
 def test_no_part_ends_by_a_queue_that_is_something_else(parts: Grown) -> None:
     parts.start(workers=1)
     (worker,), (ticker,) = parts.workers, parts.tickers
