@@ -10,7 +10,6 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.crypto import constant_time_compare
@@ -95,7 +94,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """
         from allauth.core import context
 
-        unchanged = _as_read(user)
+        unchanged = user.as_read()
         user.set_password(password)
         with transaction.atomic():
             if unchanged.update(password=user.password):
@@ -116,18 +115,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             {**method, "description": self.METHODS.get(method["id"], method["description"])}
             for method in methods
         ]
-
-
-def _as_read(user: User) -> QuerySet[User]:
-    """Returns the account, unless something that ends sessions was changed since it was read."""
-    return User.objects.filter(
-        pk=user.pk, is_active=True, password=user.password, sessions_ended=user.sessions_ended
-    )
-
-
-def locked(user: Any) -> User | None:
-    """Returns the account and locks its row; None if it was changed so that sessions end."""
-    return _as_read(user).select_for_update().first()
 
 
 def refuse_outdated(request: HttpRequest, user: User) -> HttpResponse | None:

@@ -21,7 +21,7 @@ LONGEST = 1024 * 1024  # of a message; the portal's own have a few kilobytes
 LEFT_OUT = "A message in the broker cannot be read, and is left out"
 
 
-class Rung(Task):  # type: ignore[misc]
+class Rung(Task):  # type: ignore[type-arg]
     """A task that is begun when its message comes."""
 
     Strategy = "xmailadmin.broker:begun_at_once"

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from kombu import pools
 from kombu.exceptions import OperationalError
 
-from xmailadmin.broker import Rung, harden
+from xmailadmin.broker import harden
 from xmailadmin.checks import FILES
 from xmailadmin.descriptors import raise_limit
 from xmailadmin.home import HomeError
@@ -41,7 +41,7 @@ def _own_settings() -> dict[str, Any]:
     return {name.removeprefix(prefix).lower(): getattr(settings, name) for name in names}
 
 
-app = Celery("xmailadmin", task_cls=Rung)
+app = Celery("xmailadmin", task_cls="xmailadmin.broker:Rung")
 app.add_defaults(_own_settings)
 harden()
 app.autodiscover_tasks(["certs", "hosts", "xmailadmin"])

@@ -59,6 +59,12 @@ class User(AbstractUser):
 
         return check_password(raw_password or "", before, renew)
 
+    def as_read(self) -> models.QuerySet[User]:
+        """Returns the account, or none if what sessions depend on was changed since it was read."""
+        return User.objects.filter(
+            pk=self.pk, is_active=True, password=self.password, sessions_ended=self.sessions_ended
+        )
+
     def _get_session_auth_hash(self, secret: str | bytes | None = None) -> str:
         ours = f"{self.password}:{self.sessions_ended}"
         return salted_hmac(SESSION_SALT, ours, secret=secret, algorithm="sha256").hexdigest()

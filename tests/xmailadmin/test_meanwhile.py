@@ -17,7 +17,6 @@ from xmailadmin import people as team
 from xmailadmin import roles, sessions
 from xmailadmin.models import AccessLink, AuditEntry, User
 from xmailadmin.second_factor import EditWebAuthnForm
-from xmailadmin.views import account
 
 pytestmark = pytest.mark.django_db
 
@@ -149,13 +148,14 @@ def test_no_second_factor_is_added_while_an_administrator_removes_them(
 ) -> None:
     people.set_up_second_factor(hanako)
     browser = people.signed_in(hanako, confirmed=True)
-    usual = account.locked
+    usual = User.as_read
 
-    def late(user: Any) -> User | None:
+    def late(user: User) -> Any:
+        monkeypatch.setattr(User, "as_read", usual)
         team.remove_second_factor(by, User.objects.get(pk=hanako.pk))
-        return usual(user)
+        return user.as_read()
 
-    monkeypatch.setattr(account, "locked", late)
+    monkeypatch.setattr(User, "as_read", late)
     browser.post(reverse("mfa_generate_recovery_codes"))
     assert not Authenticator.objects.filter(user=hanako).exists()
     assert browser.get("/").status_code == 302

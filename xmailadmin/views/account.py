@@ -25,7 +25,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from xmailadmin import audit, limits, people, sessions
 from xmailadmin.access import FRESH_S, has_second_factor, is_fresh, safe_next
-from xmailadmin.accounts import CHANGED_MEANWHILE, locked, refuse_outdated
+from xmailadmin.accounts import CHANGED_MEANWHILE, refuse_outdated
 from xmailadmin.forms import PasswordForm
 from xmailadmin.models import AccessLink, User
 
@@ -75,12 +75,18 @@ def whole(view: View) -> View:
         if request.method != "POST":
             return view(request, *args, **kwargs)
         with transaction.atomic():
-            if locked(request.user) is not None:
+            if _still(request):
                 return view(request, *args, **kwargs)
         messages.error(request, f"{CHANGED_MEANWHILE} {_('Nothing was saved.')}")
         return redirect(request.path)
 
     return as_one
+
+
+def _still(request: HttpRequest) -> bool:
+    """Locks the account until the transaction ends; False if it is not what let the person in."""
+    user = request.user
+    return isinstance(user, User) and bool(user.as_read().select_for_update())
 
 
 def begun_lately(view: View) -> View:
