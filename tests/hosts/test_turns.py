@@ -239,8 +239,8 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Client:
     return people.signed_in(people.person("operator"))
 
 
-def toggle(client: Client, host: Host) -> None:
-    client.post(reverse("host_disable", args=[host.pk]))
+def switch(client: Client, host: Host, *, on: bool = False) -> None:
+    client.post(reverse("host_enable" if on else "host_disable", args=[host.pk]))
 
 
 def run_all() -> None:
@@ -254,8 +254,8 @@ def test_a_disabled_host_gets_nothing_that_waits_for_it(
 ) -> None:
     deployment = deploy.create_deployment(issued_pair(), hosts[:3], by=None)
     begin(["mail1"])  # claimed, and not begun
-    toggle(operator, hosts[0])
-    toggle(operator, hosts[1])
+    switch(operator, hosts[0])
+    switch(operator, hosts[1])
     page = operator.get(deployment.get_absolute_url()).content.decode()
     assert page.count("Cancelled, because the host was disabled before its turn came.") == 2
     assert not Host.objects.exclude(token="").exists()
@@ -264,7 +264,7 @@ def test_a_disabled_host_gets_nothing_that_waits_for_it(
     assert deployment.finished
     assert deployment.counts() == {"INSTALLED": 1, "CANCELLED": 2}
     assert on_disk(hosts[0]) == on_disk(hosts[1]) == (None, None)
-    toggle(operator, hosts[0])
+    switch(operator, hosts[0], on=True)
     again = deploy.retry(deployment, by=None)
     assert again is not None
     run_all()
@@ -276,7 +276,7 @@ def test_a_deployment_of_disabled_hosts_alone_is_over_at_once(
     hosts: list[Host], operator: Client
 ) -> None:
     deployment = deploy.create_deployment(issued_pair(), hosts[:1], by=None)
-    toggle(operator, hosts[0])
+    switch(operator, hosts[0])
     deployment.refresh_from_db()
     assert deployment.finished
     assert AuditEntry.objects.filter(action="host.disable").count() == 1
@@ -300,7 +300,7 @@ def test_half_a_pair_is_not_left_by_disabling(hosts: list[Host], operator: Clien
     pair = issued_pair()
     deployment = deploy.create_deployment(pair, hosts[:1], by=None)
     deployment.installations.update(adopted=True, status=Status.RUNNING, step="SWITCH")
-    toggle(operator, hosts[0])
+    switch(operator, hosts[0])
     run_all()
     assert deployment.counts() == {"INSTALLED": 1}
     assert on_disk(hosts[0]) == files(pair)
@@ -314,7 +314,7 @@ def test_nothing_is_installed_unproven_when_the_first_host_is_left_out(
     if deleted:
         hosts[1].delete()
     else:
-        toggle(operator, hosts[1])
+        switch(operator, hosts[1])
     turns.sweep()
     run_all()
     deployment.refresh_from_db()
