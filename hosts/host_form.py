@@ -23,6 +23,7 @@ from hosts.models import Host
 from hosts.models.host import CONNECTION, PLACE, SECRETS
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
+from hosts.secret_fields import EXACT, SecretFields
 from hosts.transports import (
     REGISTRY,
     Credential,
@@ -36,8 +37,6 @@ from xmailadmin.vault import VaultError
 
 __all__ = ["CONNECTION", "PORTS", "HostForm"]
 
-# A name, path or key is no word: nothing shall correct it or begin it with a capital.
-EXACT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 PORTS = (
     "smtp_port",
     "submission_port",
@@ -54,41 +53,13 @@ NAME_TAKEN = _(
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class SecretArea(forms.Textarea):
-    """A text area whose content is never sent back to a browser."""
-
-    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        return super().get_context(name, None, attrs)
-
-
-class HostForm(forms.ModelForm[Host]):
+class HostForm(SecretFields, forms.ModelForm[Host]):
     """One host; `inspection` says what was found there.
 
     Secrets are never shown again: what is left empty stays as it is. Whom they are sent to is
     confirmed by a person first: `confirmed` is the fingerprint that was shown and agreed to.
     """
 
-    password = forms.CharField(
-        label=_("Password"),
-        required=False,
-        strip=False,
-        max_length=1000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-    private_key = forms.CharField(
-        label=_("Private SSH key"),
-        help_text=_("In PEM or OpenSSH form; instead of a password."),
-        required=False,
-        max_length=20_000,
-        widget=SecretArea(attrs={"rows": 3, "class": "mono", **EXACT}),
-    )
-    passphrase = forms.CharField(
-        label=_("Passphrase of the private SSH key"),
-        required=False,
-        strip=False,
-        max_length=1000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
     confirmed = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput())
 
     class Meta:

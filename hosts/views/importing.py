@@ -9,11 +9,12 @@ from django.contrib import messages
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from hosts import importing, turns
-from hosts.host_form import EXACT, SecretArea
+from hosts.secret_fields import SecretFields
 
 SHOWN = 200  # rows
 
@@ -28,34 +29,16 @@ class UploadForm(forms.Form):
     )
 
 
-class SecretsForm(forms.Form):
+class SecretsForm(SecretFields):
     """What the portal logs in with on every remote host of the file."""
 
-    password = forms.CharField(
-        label=gettext_lazy("Password"),
-        help_text=gettext_lazy(
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = _(
             "Better none for CTRL: whoever breaks into one host can use the portal's log-in there "
             "to get into every other CTRL host with the same user and password. Give each of them "
             "a password of its own, on its page."
-        ),
-        required=False,
-        strip=False,
-        max_length=1000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-    private_key = forms.CharField(
-        label=gettext_lazy("Private SSH key"),
-        required=False,
-        max_length=20_000,
-        widget=SecretArea(attrs={"rows": 3, "class": "mono", **EXACT}),
-    )
-    passphrase = forms.CharField(
-        label=gettext_lazy("Passphrase of the private SSH key"),
-        required=False,
-        strip=False,
-        max_length=1000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
+        )
 
 
 @require_http_methods(("GET", "HEAD", "POST"))
