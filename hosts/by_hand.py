@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from hosts.messages import Message
 from hosts.models import Host
 from hosts.transports import REGISTRY, Target, TransportError, open_transport
 from hosts.transports.base import PRIVATE_MODE
+from hosts.waiting import wait_for
 from xmailadmin import audit
 from xmailadmin.vault import VaultError
 
@@ -79,7 +79,7 @@ def say_mended(host: Host, *, by: HttpRequest | User | None) -> None:
 
 def _do(work: Any) -> Any:
     try:
-        return asyncio.run(work)
+        return wait_for(work)
     except TransportError as error:
         raise Refused(error.message) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Iterable
@@ -32,6 +31,7 @@ from hosts.transports import (
     normal_fingerprint,
 )
 from hosts.transports.ssh import parse_jump
+from hosts.waiting import wait_for
 from hosts.wording import word
 from xmailadmin.vault import VaultError
 
@@ -339,7 +339,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
         )
         ports = [(name, data.get(name)) for name in PORTS]
         endpoints = [Endpoint(name.removesuffix("_port"), port) for name, port in ports if port]
-        self.inspection = asyncio.run(inspect(target, endpoints))
+        self.inspection = wait_for(inspect(target, endpoints))
         if self.inspection.problem is not None:
             local = data["transport"] == Host.Transport.LOCAL
             self.add_error("mailroot" if local else None, word(self.inspection.problem))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from hosts.registration import Inspection, shown_identity
 from hosts.transports import normal_fingerprint
 from hosts.views import present
 from hosts.views.hosts import awaiting
+from hosts.waiting import wait_for
 from hosts.wording import word
 from xmailadmin import audit, celery
 from xmailadmin.vault import VaultError
@@ -171,7 +171,7 @@ def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
     confirmed = normal_fingerprint(request.POST.get("confirmed", ""))
     try:
         if confirmed:
-            outcome = asyncio.run(identity.confirm(host.target(), confirmed))
+            outcome = wait_for(identity.confirm(host.target(), confirmed))
             if outcome.trusted:
                 identity.trust(host, confirmed, by=request)
                 messages.success(request, _("%(host)s is trusted with this identity now.") % {
@@ -182,7 +182,7 @@ def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
                 celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
                 return redirect(awaiting(host))
         elif request.method == "POST":
-            outcome = asyncio.run(identity.look(host.target()))
+            outcome = wait_for(identity.look(host.target()))
         else:
             return render(request, "hosts/host_reenrol.html", context)
     except VaultError:
