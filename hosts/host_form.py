@@ -10,7 +10,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 
 from certs.names import Refused
@@ -19,7 +19,7 @@ from hosts import addresses, mailroot, seen, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
-from hosts.models.host import CONNECTION, PLACE, SECRETS
+from hosts.models.host import CONNECTION, PLACE, SECRETS, one_at_a_time
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.secret_fields import EXACT, SecretFields
@@ -35,7 +35,7 @@ from hosts.waiting import wait_for
 from hosts.wording import word
 from xmailadmin.vault import VaultError
 
-__all__ = ["CONNECTION", "PORTS", "HostForm"]
+__all__ = ["CONNECTION", "PORTS", "HostForm", "Taken"]
 
 PORTS = (
     "smtp_port",
@@ -51,6 +51,10 @@ NAME_TAKEN = _(
     "A host of this name is registered already. Choose another name, or edit that host instead."
 )
 SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Taken(Exception):
+    """Somebody else has just registered the name or the MailRoot; the form says so."""
 
 
 class HostForm(SecretFields, forms.ModelForm[Host]):
@@ -172,16 +176,19 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
     def clean_name(self) -> str:
         """Refuses a new name that nobody can read, or can tell from another host's."""
         name: str = self.cleaned_data["name"]
-        if self.instance.pk and name == self.stored["name"]:
+        if name == self.stored["name"]:
             return name
         try:
             refuse_invisible(name)
         except Refused as refused:
             raise forms.ValidationError(PROBLEMS[refused.code] % refused.params) from None
+        self._refuse_namesake(name)
+        return name
+
+    def _refuse_namesake(self, name: str) -> None:
         if other := self.namesake(name):
             text = _("This name looks like that of the host %(name)s. Choose another name.")
             raise forms.ValidationError(text % {"name": other})
-        return name
 
     def namesake(self, name: str) -> str | None:
         """Returns another host's name that people would take for this one, though it is not."""
@@ -283,10 +290,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
             self.add_error("mailroot", word(problem))
         elif local and not mailroot.lies_within(path, map(str, settings.MAILROOT_BASES)):
             self.add_error("mailroot", _("The portal may not use this directory."))
-        elif twin := self.twin(path):
-            text = _("This MailRoot is already registered as %(name)s.") % {"name": twin}
-            self.add_error("mailroot", text)
-        elif self._worth_a_look():
+        elif self._has_no_twin(path) and self._worth_a_look():
             self._look(path)
 
     def _settle_place(self, path: str) -> Message | None:
@@ -304,6 +308,13 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
         if not self.looks or self.looks == "always":
             return bool(self.looks)
         return not self.instance.pk or bool({*CONNECTION, *SECRETS} & set(self.changed))
+
+    def _has_no_twin(self, path: str) -> bool:
+        """False, and the form says so, if another host has this MailRoot."""
+        if twin := self.twin(path):
+            text = _("This MailRoot is already registered as %(name)s.") % {"name": twin}
+            self.add_error("mailroot", text)
+        return not twin
 
     def twin(self, path: str) -> str | None:
         """Returns the name of another host with the same MailRoot in the same place."""
@@ -344,14 +355,39 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
             local = data["transport"] == Host.Transport.LOCAL
             self.add_error("mailroot" if local else None, word(self.inspection.problem))
 
-    @transaction.atomic
     def save(self, commit: bool = True) -> Host:
         """Writes what was changed and nothing else: meanwhile an installation may have begun.
 
         Raises ChangedMeanwhile: the look at the host, which may take a minute, was at what was
-        loaded, and so was what decided which secrets had to be entered again. Raises
-        turns.Begun where an installation has begun at the place that would be changed.
+        loaded, and so was what decided which secrets had to be entered again. Raises Taken if
+        another host has the name or the MailRoot since then, and turns.Begun where an
+        installation has begun at the place that would be changed.
         """
+        try:
+            with one_at_a_time():
+                self._look_who_has_it()
+                return self._write(commit)
+        except IntegrityError:
+            self.add_error("name", NAME_TAKEN)
+            raise Taken from None
+
+    def _look_who_has_it(self) -> None:
+        """Raises Taken, and the form says so, if another host has the name or MailRoot by now.
+
+        clean() has looked as well; what is seen here stays true, for others wait. Equal names are
+        what the database refuses.
+        """
+        name, path = self.cleaned_data["name"], self.cleaned_data["mailroot"]
+        try:
+            if name != self.stored["name"]:
+                self._refuse_namesake(name)
+        except forms.ValidationError as error:
+            self.add_error("name", error)
+        self._has_no_twin(path)
+        if self.errors:
+            raise Taken
+
+    def _write(self, commit: bool) -> Host:
         if self.instance._state.adding:
             host = super().save(commit)
         else:

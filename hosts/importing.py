@@ -13,15 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from hosts.host_form import NAME_TAKEN, PORTS, HostForm
+from hosts.host_form import NAME_TAKEN, PORTS, HostForm, Taken
 from hosts.host_names import sameness
 from hosts.mailroot import real_path
 from hosts.models import Host
-from hosts.models.host import SECRETS
+from hosts.models.host import SECRETS, one_at_a_time
 from hosts.wording import word
 from xmailadmin import audit
 
@@ -127,10 +126,21 @@ def check(text: str) -> Sheet:
     return Sheet(text, rows)
 
 
-@transaction.atomic
 def save(sheet: Sheet, secrets: Mapping[str, str], *, by: HttpRequest | User | None) -> list[Host]:
-    """Registers every host of a good sheet, those that are remote with the secrets given."""
+    """Registers every host of a good sheet, those that are remote with the secrets given.
+
+    Raises Taken if another host has the name or the MailRoot of one of them since it was checked.
+    """
     hosts = [row.host for row in sheet.rows if row.host is not None]
+    with one_at_a_time():
+        inventory = _Inventory()
+        if any(map(inventory.holds, hosts)):
+            raise Taken
+        _save(hosts, secrets, by)
+    return hosts
+
+
+def _save(hosts: list[Host], secrets: Mapping[str, str], by: HttpRequest | User | None) -> None:
     user = by.user if isinstance(by, HttpRequest) else by
     for host in hosts:
         host.created_by = user if user is not None and user.is_authenticated else None
@@ -145,7 +155,6 @@ def save(sheet: Sheet, secrets: Mapping[str, str], *, by: HttpRequest | User | N
     ])  # fmt: skip
     names = [host.name for host in hosts]
     audit.record(by, "host.import", None, count=len(hosts), hosts=names, secrets=sorted(given))
-    return hosts
 
 
 def _lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -196,6 +205,10 @@ class _Inventory:
         for name, *place in Host.objects.values_list(*fields):
             self.names[sameness(name)] = (name, 0)
             self.places[_place(*place)] = (name, 0)
+
+    def holds(self, host: Host) -> bool:
+        place = _place(host.transport, host.address, host.port, host.mailroot)
+        return sameness(host.name) in self.names or place in self.places
 
     def check(self, line: int, values: dict[str, str]) -> Row:
         row = Row(line, values)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator
-from django.db import models
+from django.db import connection, models, transaction
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -21,7 +22,7 @@ from hosts.transports import ssh
 from hosts.transports.base import Credential, Target
 from xmailadmin import vault
 
-__all__ = ["CONNECTION", "PLACE", "SECRETS", "ChangedMeanwhile", "Host"]
+__all__ = ["CONNECTION", "PLACE", "SECRETS", "ChangedMeanwhile", "Host", "one_at_a_time"]
 
 SECRETS = ("password", "private_key", "passphrase")
 # What decides how the host is reached and what is met there.
@@ -31,6 +32,7 @@ CONNECTION = (
 )  # fmt: skip
 PLACE = ("transport", "address", "port", "user", "jump", "mailroot")  # where a pair goes
 USUAL_PORTS = {"sftp": ssh.PORT, "ctrl": CLEAR_PORT}
+REGISTERING = 0x686F737473  # "hosts": the advisory lock of whoever registers or changes one
 
 PortField = functools.partial(
     models.PositiveIntegerField,
@@ -41,6 +43,20 @@ PortField = functools.partial(
 
 class ChangedMeanwhile(Exception):
     """Somebody else has changed how a host is reached, or its secrets, since it was loaded."""
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Makes whoever else registers or changes hosts wait, until the transaction ends.
+
+    So that nobody takes a name or a MailRoot between the look at who has it and the saved host;
+    no constraint can tell look-alike names, or two paths to one directory.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":  # SQLite has one writer at a time in any case
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [REGISTERING])
+        yield
 
 
 class Host(Leased):

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from certs.models import Pair
 from hosts import identity, turns
-from hosts.host_form import CONNECTION, HostForm
+from hosts.host_form import CONNECTION, HostForm, Taken
 from hosts.messages import Message
 from hosts.models import Host
 from hosts.models.host import SECRETS, ChangedMeanwhile
@@ -37,17 +37,23 @@ def host_add(request: HttpRequest) -> HttpResponse:
     form = HostForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.instance.created_by = request.user if request.user.is_authenticated else None
-        with transaction.atomic():
-            host = form.save()
-            audit.record(
-                request, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
-            )
+        try:
+            host = _add(request, form)
+        except Taken:
+            return _page(request, form, None)
         celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
         messages.success(request, _("%(host)s is registered.") % {"host": host.name})
         if form.found:
             messages.info(request, "\n".join(word(message) for message in form.found))
         return redirect(awaiting(host))
     return _page(request, form, None)
+
+
+@transaction.atomic
+def _add(request: HttpRequest, form: HostForm) -> Host:
+    host = form.save()
+    audit.record(request, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint)
+    return host
 
 
 @require_http_methods(GET_OR_POST)
@@ -62,6 +68,8 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
             form.tell_changed(get_object_or_404(Host, pk=pk))
         except turns.Begun:
             form.add_error(None, word(Message("registration.installing")))
+        except Taken:
+            pass  # the form says so
         else:
             celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
             messages.success(request, _("The changes are saved."))

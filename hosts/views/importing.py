@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -14,6 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from hosts import importing, turns
+from hosts.host_form import Taken
 from hosts.secret_fields import SecretFields
 
 SHOWN = 200  # rows
@@ -55,7 +55,7 @@ def host_import(request: HttpRequest) -> HttpResponse:
     if confirmed is not None and sheet.good and secrets.is_valid():
         try:
             hosts = importing.save(sheet, secrets.cleaned_data, by=request)
-        except IntegrityError:  # somebody registered one of them in this very moment
+        except Taken:
             sheet = importing.check(confirmed)
         else:
             turns.ring_for_looks([host.pk for host in hosts])

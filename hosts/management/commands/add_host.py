@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from hosts.host_form import HostForm
+from hosts.host_form import HostForm, Taken
 from hosts.models import Host
 from hosts.reports import endpoints_json
 from hosts.wording import word
@@ -97,11 +97,10 @@ class Command(PortalCommand):
         form = HostForm({name: options[name] for name in PLAIN} | ports | secrets)
         if not form.is_valid():
             return self._refusal(form), True
-        with transaction.atomic():
-            host = form.save()
-            audit.record(
-                None, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint
-            )
+        try:
+            host = self._add(form)
+        except Taken:
+            return self._refusal(form), True
         self.say(f"{host.name} is registered.")
         for message in form.found:
             self.say(word(message))
@@ -119,6 +118,12 @@ class Command(PortalCommand):
             "found": [{"code": message.code, "message": word(message)} for message in form.found],
             "endpoints": services,
         }, False
+
+    @transaction.atomic
+    def _add(self, form: HostForm) -> Host:
+        host = form.save()
+        audit.record(None, "host.add", host, mailroot=host.mailroot, trusted=host.trust_fingerprint)
+        return host
 
     def _refusal(self, form: HostForm) -> dict[str, Any]:
         """Says what is wrong, and how to go on with an identity that nobody has confirmed yet."""
