@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.core.validators import slug_re
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -43,7 +44,8 @@ def report_new(request: HttpRequest) -> HttpResponse:
 
 
 def _known(slug: str) -> dict[str, str]:
-    note = ClientNote.objects.filter(client_slug=slug[:60]).first()
+    # PostgreSQL refuses a query for what no text can hold.
+    note = ClientNote.objects.filter(client_slug=slug).first() if slug_re.match(slug) else None
     return {} if note is None else {"client": note.client, "os": note.os}
 
 

@@ -15,6 +15,7 @@ from certs.note_forms import slug_for
 from certs.shipped_notes import load_notes, shipped_files
 from tests.hosts.pages import text
 from tests.people import person
+from tests.portal import Portal
 from xmailadmin.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
@@ -322,6 +323,35 @@ class TestReports:
         initial = browser.get("/clients/reports/new/?client=curl").context["form"].initial
         assert initial == {"client": "curl", "os": "Debian 12"}
         assert browser.get("/clients/reports/new/?client=\0").status_code == 200
+
+
+ASK = """
+from django.test import Client
+from xmailadmin.models import User
+browser = Client(SERVER_NAME="localhost")
+browser.force_login(User.objects.get(username="admin"))
+for name in ("curl", "nobody", "\\0", "curl\\0"):
+    form = browser.get("/clients/reports/new/", {"client": name})
+    changes = browser.get("/clients/changes/", {"client": name})
+    print(form.status_code, b'name="client" value="curl"' in form.content, changes.status_code)
+"""
+
+
+@pytest.mark.slow
+def test_a_client_whose_name_no_database_holds_is_an_unknown_one(
+    new_portal: Portal, postgres_database: str
+) -> None:
+    new_portal.extra_environment = {"DATABASE_URL": postgres_database}
+    new_portal.manage("prepare")
+    told = new_portal.manage("shell", "--verbosity=0", "-c", ASK).stdout.splitlines()
+    assert told == ["200 True 200", *["200 False 200"] * 3]
+
+
+def test_changes_of_an_unknown_client_are_none(browser: Client) -> None:
+    browser.post("/clients/curl/confirm/")
+    for name, shown in (("curl", True), ("nobody", False), ("cu rl", False), ("\0", False)):
+        page = browser.get("/clients/changes/", {"client": name})
+        assert bool(page.context["changes"]) == shown
 
 
 def test_an_old_note_of_the_original_page_does_not_age() -> None:
