@@ -22,9 +22,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views.defaults import permission_denied
+from django_htmx.middleware import HtmxDetails
 
 from xmailadmin import limits
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, VIEW
@@ -249,7 +251,7 @@ class AccessMiddleware:
         if needed == PUBLIC:
             return None
         if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path())
+            return _leaving_the_page(request, redirect_to_login(_page_of(request)))
         if rule is None or not (needed == SIGNED_IN or request.user.has_perm(needed)):
             limits.record_few(request, "access.denied")
             return permission_denied(request, PermissionDenied())
@@ -287,11 +289,26 @@ def ask_who(request: HttpRequest, back: str) -> HttpResponse:
     return redirect(f"{to}?{urlencode({'next': back})}")
 
 
+def _page_of(request: HttpRequest) -> str:
+    """Returns the path of the page that is asked for, or of the one that htmx asks a part for."""
+    part = HtmxDetails(request)
+    if not part:
+        return request.get_full_path()
+    try:
+        page = safe_next(request, part.current_url_abs_path or "")
+    except ValueError:  # no address at all
+        page = ""
+    return page or reverse("dashboard")
+
+
 def _leaving_the_page(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Has htmx go where `response` leads to, instead of showing that as a part of a page."""
-    if request.headers.get("HX-Request") != "true":
+    if not HtmxDetails(request):
         return response
-    return HttpResponse(headers={"HX-Redirect": response.headers["Location"]})
+    leaving = HttpResponse(headers={"HX-Redirect": response.headers["Location"]})
+    # A page may ask for its part by its own address, which *Back* must not show the answer for.
+    add_never_cache_headers(leaving)
+    return leaving
 
 
 def ask_second_factor(request: HttpRequest, back: str) -> HttpResponse:

@@ -120,13 +120,14 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "xmailadmin.sessions.SessionActivityMiddleware",
     "xmailadmin.access.AccessMiddleware",
+    # Behind the one above, which knows how to lead to the sign-in page from a part of a page.
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "xmailadmin.middleware.NoStoreMiddleware",
     "xmailadmin.middleware.BusyMiddleware",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,25 @@ def test_a_button_rests_when_nothing_comes_of_it(portal: Portal, sign_in: SignIn
     page.unroute("**/memo/")
     button.click()
     expect(page.locator("#memo")).to_contain_text("saved")
+
+
+def test_a_page_that_renews_a_part_of_itself_leads_to_sign_in_when_the_session_has_ended(
+    portal: Portal, sign_in: SignIn, tmp_path: Path
+) -> None:
+    off = [f"--{name}-port=0" for name in ("smtp", "smtps", "pop3", "pop3s", "ctrls")]
+    mailroot = str(make_mailroot(tmp_path / "mail1"))
+    portal.manage("add_host", "mail1", "--transport", "local", "--mailroot", mailroot, *off)
+    page = sign_in(portal)
+    # It waits for a diagnosis that is younger than this, and asks each second.
+    coming = (datetime.now(UTC) + timedelta(seconds=80)).isoformat().replace("+", "%2B")
+    page.goto(f"/hosts/1/?awaiting={coming}")
+    expect(page.locator("h1")).to_contain_text("mail1")
+    page.context.clear_cookies()
+    page.wait_for_url(re.compile(r"/account/login/\?next="))
+    expect(page.locator("[name=login]")).to_have_count(1)
+    expect(page.locator("h1")).not_to_contain_text("mail1")
+    page.fill("[name=login]", portal.username)
+    page.fill("[name=password]", portal.password)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url(re.compile(r"/hosts/1/\?awaiting="))
+    expect(page.locator("h1")).to_contain_text("mail1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from django.db import transaction
@@ -123,6 +124,37 @@ def test_nobody_gets_anywhere_without_signing_in(world: World, method: str, tall
             if route.name not in OPEN_TO_ALL:
                 assert sent_to_sign_in(response), (route, missing, response.status_code)
             tally.add("routes", refused=route.name not in OPEN_TO_ALL)
+
+
+# What htmx says of the page that asks for a part of itself, and where signing in leads back to.
+PAGES = {
+    "http://testserver/deployments/17/?page=2": "/deployments/17/?page=2",
+    "http://testserver": "/",
+    "https://testserver/hosts/": "/",
+    "http://testserver:81/hosts/": "/",
+    "http://evil.example/hosts/": "/",
+    "http://testserver@evil.example/hosts/": "/",
+    "http://testserver//evil.example/hosts/": "/",
+    "//evil.example/hosts/": "/",
+    "javascript:alert(1)": "/",
+    "http://[": "/",
+    "": "/",
+}
+
+
+@pytest.mark.parametrize(("current", "back"), PAGES.items())
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_part_of_a_page_is_no_sign_in_page(
+    client: Client, method: str, current: str, back: str
+) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": current}
+    address = reverse("deployment_progress", args=[17])
+    part = getattr(client, method)(address, headers=headers)
+    assert (part.status_code, part.content) == (200, b"")
+    assert unquote(part.headers["HX-Redirect"]) == f"{LOGIN}?next={back}"
+    assert "no-store" in part.headers["Cache-Control"]
+    whole = client.get(address)
+    assert whole.headers["Location"] == f"{LOGIN}?next={address}"
 
 
 @pytest.mark.parametrize("role", ROLES)
