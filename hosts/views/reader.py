@@ -65,16 +65,12 @@ HEADERS = {
 }
 
 
-def _public(view: Shows) -> Answers:
-    """Makes a view for everybody of one that is given the page behind the link.
-
-    What the view has nothing for (None) is the same 404 as a link that does not work.
-    """
+def _for_everybody(view: Answers) -> Answers:
+    """Opens a view to everybody, and gives each of its answers what keeps the link secret."""
 
     @wraps(view)
     def answer(request: HttpRequest, token: str = "") -> HttpResponse:
-        _choose_language(request)
-        response = _answer(view, request, token)
+        response = view(request, token)
         for name, value in HEADERS.items():
             response.headers[name] = value
         return response
@@ -82,6 +78,21 @@ def _public(view: Shows) -> Answers:
     strict: Any = csp(POLICY)
     public: Answers = login_not_required(strict(answer))
     return public
+
+
+def _public(view: Shows) -> Answers:
+    """Makes a view for everybody of one that is given the page behind the link.
+
+    What the view has nothing for (None) is the same 404 as a link that does not work.
+    """
+
+    @_for_everybody
+    @wraps(view)
+    def answer(request: HttpRequest, token: str = "") -> HttpResponse:
+        _choose_language(request)
+        return _answer(view, request, token)
+
+    return answer
 
 
 def _answer(view: Shows, request: HttpRequest, token: str) -> HttpResponse:
@@ -169,7 +180,7 @@ def reader_page(request: HttpRequest, page: ReaderPage) -> HttpResponse:
     return render(request, "hosts/reader/page.html", context)
 
 
-@login_not_required
+@_for_everybody
 def reader_nowhere(request: HttpRequest, token: str = "") -> HttpResponse:
     """Any other address below /r/: a link that lost its last slash, or nothing. Whoever mistypes
     a link shall not end up on a page of the portal."""

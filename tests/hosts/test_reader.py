@@ -267,7 +267,9 @@ def test_headers(client: Client, users_page: ReaderPage) -> None:
     missing = client.get("/r/no-such-link/")
     refused = client.post(path_of(users_page))
     assert refused.status_code == 405
-    for answer in [*everything(client, users_page), missing, refused]:
+    without_slash = client.get(path_of(users_page).rstrip("/"))
+    assert without_slash.headers["Location"] == path_of(users_page)
+    for answer in [*everything(client, users_page), missing, refused, without_slash]:
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert "noindex" in answer.headers["X-Robots-Tag"]
