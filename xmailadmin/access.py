@@ -29,6 +29,7 @@ from django.views.defaults import permission_denied
 from django_htmx.middleware import HtmxDetails
 
 from xmailadmin import limits
+from xmailadmin.models import User
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, VIEW
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "has_second_factor",
     "is_fresh",
     "safe_next",
+    "still_allowed",
 ]
 
 FRESH_S = 300  # how long a second factor that was just shown opens what is guarded
@@ -273,9 +275,23 @@ class AccessMiddleware:
         allauth itself would keep the whole form that was sent in the session, secrets included,
         and send it later past everything that is checked here.
         """
+        if isinstance(error, PermissionDenied):
+            limits.record_few(request, "access.denied")
         if not isinstance(error, ReauthenticationRequired):
             return None
         return ask_who(request, request.path)
+
+
+def still_allowed(request: HttpRequest) -> None:
+    """Raises PermissionDenied if the person may no more do what was asked for.
+
+    Called in the transaction that saves it, by what has waited for a host before.
+    """
+    user = request.user
+    rule = ACCESS[request.resolver_match.view_name] if request.resolver_match else None
+    now = user.as_read().select_for_update().first() if isinstance(user, User) else None
+    if rule is None or now is None or not now.has_perm(rule.needs(request.method)):
+        raise PermissionDenied
 
 
 def ask_who(request: HttpRequest, back: str) -> HttpResponse:

@@ -128,6 +128,7 @@ from threading import Barrier, Thread
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.db import connection
 from django.test import RequestFactory
+from django.urls import resolve, reverse
 from hosts.host_form import HostForm
 from hosts.models import Host
 from hosts.views import enrolment
@@ -143,12 +144,15 @@ def together(form):
 
 HostForm.is_valid = together
 
-def send(sent, told):
+people = [User.objects.create_superuser(f"taro{number}") for number in range(4)]
+
+def send(person, sent, told):
     host = Host.objects.filter(mailroot=sent["mailroot"]).first()
     if host:
         sent["shown"] = HostForm(instance=host).shown
-    request = RequestFactory().post("/", sent)
-    request.user, request.session = User.objects.get(username="admin"), {}
+    path = reverse("host_edit", args=[host.pk]) if host else reverse("host_add")
+    request = RequestFactory().post(path, sent)
+    request.user, request.session, request.resolver_match = person, {}, resolve(path)
     request._messages = FallbackStorage(request)
     view = enrolment.host_edit if host else enrolment.host_add
     try:
@@ -161,7 +165,7 @@ def send(sent, told):
 
 for forms in CASES:
     told = []
-    threads = [Thread(target=send, args=(form, told)) for form in forms]
+    threads = [Thread(target=send, args=(*each, told)) for each in zip(people, forms)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
     print(json.dumps(sorted(told)))

@@ -19,12 +19,16 @@ from django.urls import reverse
 from hosts import identity
 from hosts.host_form import HostForm
 from hosts.models import Host
+from tests import people
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.xmail import XMail
+from tests.factories import local_host
 from tests.hosts.ctrl.cases import NEW, OLD
 from tests.hosts.pages import edit, opened, text
 from tests.hosts.test_views_enrolment import ctrl_fields
-from xmailadmin.models import AuditEntry
+from tests.hosts.test_views_hosts import fields
+from xmailadmin import roles, sessions
+from xmailadmin.models import AuditEntry, User
 
 pytestmark = pytest.mark.django_db
 MEANWHILE = "Somebody changed this host meanwhile"
@@ -189,3 +193,40 @@ def test_who_was_met_at_one_place_is_not_trusted_at_another(
     host.refresh_from_db()
     assert host.trust_fingerprint == OLD.sha256
     assert not AuditEntry.objects.filter(action="host.trust").exists()
+
+
+# --- Who may no more ----------------------------------------------------------------------------
+
+
+def switched_off(person: User) -> None:
+    User.objects.filter(pk=person.pk).update(is_active=False)
+
+
+def made_to_sign_in_anew(person: User) -> None:
+    sessions.end_all(person)
+
+
+def made_a_viewer(person: User) -> None:
+    roles.give(person, ["viewer"])
+
+
+@pytest.mark.parametrize("decided", [switched_off, made_to_sign_in_anew, made_a_viewer])
+@pytest.mark.parametrize("page", ["host_add", "host_edit"])
+def test_who_may_no_more_when_the_look_is_over_saves_nothing(
+    tmp_path: Path, during_the_look: Any, page: str, decided: Callable[[User], None]
+) -> None:
+    taro = people.person("operator", username="taro")
+    browser = people.signed_in(taro, confirmed=True)
+    mailroot = str(make_mailroot(tmp_path / "new"))
+    sent = fields(mailroot, name="renamed")
+    during_the_look(lambda: decided(User.objects.get(pk=taro.pk)))
+    if page == "host_edit":
+        host = local_host(tmp_path)
+        before = list(Host.objects.values())
+        response = edit(browser, host, sent)
+    else:
+        before = []
+        response = browser.post(reverse(page), sent)
+    assert response.status_code == 403
+    assert list(Host.objects.values()) == before
+    assert AuditEntry.objects.filter(action="access.denied", actor=taro).exists()
