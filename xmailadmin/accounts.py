@@ -21,7 +21,7 @@ from xmailadmin.models import AccessLink, User
 
 # In the session: what the sessions of the account were compared with when a sign-in began.
 BEGUN_WITH = "begun_with"
-CHANGED_MEANWHILE = _("The account was changed meanwhile.")
+NOTHING_SAVED = _("The account was changed meanwhile. Nothing was saved.")
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -101,7 +101,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
                 AccessLink.objects.filter(user=user).delete()  # no other holder gets in any more
                 audit.record(context.request, "password.changed", user)
                 return
-        messages.error(context.request, f"{CHANGED_MEANWHILE} {_('Nothing was saved.')}")
+        messages.error(context.request, NOTHING_SAVED)
         raise ImmediateHttpResponse(redirect(context.request.path))
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
@@ -126,5 +126,5 @@ def refuse_outdated(request: HttpRequest, user: User) -> HttpResponse | None:
     clear_login(request)
     request.session.pop(BEGUN_WITH, None)
     audit.record(request, "signin.outdated" if now is not None else "signin.refused", user)
-    messages.error(request, f"{CHANGED_MEANWHILE} {_('Please sign in again.')}")
+    messages.error(request, _("The account was changed meanwhile. Please sign in again."))
     return redirect("account_login")

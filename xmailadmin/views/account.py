@@ -25,7 +25,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from xmailadmin import audit, limits, people, sessions
 from xmailadmin.access import FRESH_S, has_second_factor, is_fresh, safe_next
-from xmailadmin.accounts import CHANGED_MEANWHILE, refuse_outdated
+from xmailadmin.accounts import NOTHING_SAVED, refuse_outdated
 from xmailadmin.forms import PasswordForm
 from xmailadmin.models import AccessLink, User
 
@@ -77,7 +77,7 @@ def whole(view: View) -> View:
         with transaction.atomic():
             if _still(request):
                 return view(request, *args, **kwargs)
-        messages.error(request, f"{CHANGED_MEANWHILE} {_('Nothing was saved.')}")
+        messages.error(request, NOTHING_SAVED)
         return redirect(request.path)
 
     return as_one
