@@ -4,6 +4,7 @@
 import os
 import sys
 
+from xmailadmin.escaping import escaped
 from xmailadmin.home import HomeError
 
 
@@ -17,7 +18,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except HomeError as error:
-        sys.exit(f"xmailadmin: {error}")
+        sys.exit(f"xmailadmin: {escaped(str(error))}")
 
 
 if __name__ == "__main__":

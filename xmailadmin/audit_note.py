@@ -139,7 +139,7 @@ def remember() -> None:
 
 
 def _words() -> list[str]:
-    return (home.directory() / NOTE_FILE).read_text(encoding="ascii").split()
+    return home.own_text(home.directory() / NOTE_FILE).split()
 
 
 def _is_there(end: End) -> bool:

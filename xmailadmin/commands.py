@@ -8,7 +8,7 @@ import locale
 import os
 import stat
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import translation
 
 from xmailadmin import home
+from xmailadmin.escaping import escaped
 from xmailadmin.prepare import prepare
 
 __all__ = ["FILE_HELP", "CommandError", "PortalCommand", "passphrase"]
@@ -25,7 +26,10 @@ FILE_HELP = f"file with the passphrase (default: {VARIABLE}, or else it is asked
 
 
 class _Output(OutputWrapper):
-    """Prints while it can. Where nobody reads any more, or the disk is full, the work goes on."""
+    """Prints while it can. Where nobody reads any more, or the disk is full, the work goes on.
+
+    What is printed may come from anybody: nothing of it but line ends reaches a terminal raw.
+    """
 
     def __init__(self, output: Any) -> None:
         self._stream: Any = output._out
@@ -35,11 +39,11 @@ class _Output(OutputWrapper):
         if reconfigure := getattr(self._stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # what the locale cannot write, in ASCII
 
-    def write(self, *args: Any, **options: Any) -> int:  # type: ignore[override]
+    def write(self, msg: str = "", *args: Any, **options: Any) -> int:  # type: ignore[override]
         if self.lost:
             return 0
         try:
-            super().write(*args, **options)
+            super().write(escaped(msg, kept="\n"), *args, **options)
             self.flush()
         except OSError:
             self.lost = True
@@ -59,7 +63,7 @@ class PortalCommand(BaseCommand):
 
     An expected failure raises CommandError: one clear sentence on stderr, exit status 1, and with
     `--json` an object that holds the sentence as `error`. What cannot be printed stops no work;
-    the exit status is 1 then.
+    the exit status is 1 then. Arguments that are no UTF-8 text are refused: nothing can store them.
     """
 
     requires_migrations_checks = False
@@ -68,16 +72,20 @@ class PortalCommand(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
+        complain = parser.error
+        parser.error = lambda message: complain(escaped(message))  # type: ignore[method-assign]
         return parser
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.json: bool = options["json"]
         self.stdout, self.stderr = outputs = _Output(self.stdout), _Output(self.stderr)
         try:
-            if self.prepares:
-                prepare()
-            with translation.override(_language()):
-                result, failed = self.work(**options)
+            _check_text(options)
+            with self.around(**options):
+                if self.prepares:
+                    prepare()
+                with translation.override(_language()):
+                    result, failed = self.work(**options)
         except (CommandError, home.HomeError) as error:
             self._print({"error": str(error)})
             raise
@@ -89,6 +97,13 @@ class PortalCommand(BaseCommand):
         if self.json:
             self.stdout.write(json.dumps(result, ensure_ascii=False, indent=2))
 
+    def around(self, **options: Any) -> AbstractContextManager[object]:
+        """Returns what holds while the command runs, for one that has to look before it prepares.
+
+        May raise CommandError.
+        """
+        return nullcontext()
+
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         """Returns the object for `--json`, and whether the command failed."""
         raise NotImplementedError
@@ -98,13 +113,24 @@ class PortalCommand(BaseCommand):
         if not self.json:
             self.stdout.write(line)
 
-    def fail(self, sentence: str) -> NoReturn:
-        raise CommandError(sentence)
+    def fail(self, *sentences: str) -> NoReturn:
+        """Ends the command with a line for each sentence."""
+        raise CommandError("\n".join(map(escaped, sentences)))
 
 
 def _language() -> str:
     """Returns Japanese where the shell's locale asks for it, else English."""
     return "ja" if (locale.setlocale(locale.LC_CTYPE) or "").lower().startswith("ja") else "en"
+
+
+def _check_text(options: dict[str, Any]) -> None:
+    for option in options.values():
+        for each in option if isinstance(option, list) else [option]:
+            try:
+                os.fspath(each).encode() if isinstance(each, str | Path) else None
+            except UnicodeEncodeError:  # bytes that are none came in as surrogates
+                shown = escaped(os.fspath(each))
+                raise CommandError(f"This argument is not UTF-8 text: {shown}") from None
 
 
 def _warn_if_open(path: Path) -> None:
@@ -121,9 +147,10 @@ def passphrase(path: Path | None, *, new: bool) -> str:
     if path is not None:
         try:
             _warn_if_open(path)
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
+            return home.given_text(path).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"{path} cannot be read: {home.reason(error)}.") from None
+            sentence = escaped(f"{path} cannot be read: {home.reason(error)}.")
+            raise CommandError(sentence) from None
     if given := home.from_environment(VARIABLE):
         if not os.environ.get(VARIABLE):
             _warn_if_open(Path(os.environ[f"{VARIABLE}_FILE"]))

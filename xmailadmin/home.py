@@ -6,12 +6,16 @@ Every secret may come from the environment (`NAME`), from a file that the enviro
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 __all__ = [
@@ -20,9 +24,12 @@ __all__ = [
     "create_secret",
     "directory",
     "from_environment",
+    "given",
+    "given_text",
     "location",
     "lock_file",
     "new_file",
+    "own_text",
     "reason",
     "replace_secret",
     "secret",
@@ -30,6 +37,7 @@ __all__ = [
     "url_from_environment",
 ]
 
+MOST = 64 * 1024  # bytes of a file that holds one secret
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 _made: list[Path] = []  # by this process: the data directory, and secrets in it
@@ -84,7 +92,7 @@ def from_environment(name: str, default: str = "") -> str:
         return value
     if path := os.environ.get(f"{name}_FILE"):
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
+            return given_text(Path(path)).strip()
         except (OSError, UnicodeDecodeError) as error:
             raise HomeError(f"{name}_FILE={path} cannot be read: {reason(error)}.") from None
     return default
@@ -115,6 +123,42 @@ def reason(error: OSError | UnicodeDecodeError) -> str:
     return f"it is not {error.encoding.upper()} text"
 
 
+def given(path: Path, most: int = MOST) -> bytes:
+    """Returns what is in a file that a person named, which may be a pipe as well.
+
+    Raises OSError, also if it has more than `most` bytes: some files never end.
+    """
+    with path.open("rb") as file:
+        return _whole(file, most)
+
+
+def given_text(path: Path) -> str:
+    """Returns the text in a small file that a person named, with the line ends of Unix.
+
+    Raises what `given` raises, or UnicodeDecodeError.
+    """
+    return io.TextIOWrapper(io.BytesIO(given(path)), encoding="utf-8").read()
+
+
+def own_text(path: Path) -> str:
+    """Returns the text in a small file of the data directory.
+
+    Raises OSError or UnicodeDecodeError. What else there may be by that name, such as a pipe that
+    nobody ever writes to, keeps nobody waiting.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "It is not a regular file")
+        return _whole(file, MOST).decode("ascii")
+
+
+def _whole(file: IO[bytes], most: int) -> bytes:
+    content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
 def secret(name: str, filename: str, value: str) -> str:
     """Returns the secret `name` from the environment or the data directory's `filename`.
 
@@ -127,7 +171,7 @@ def secret(name: str, filename: str, value: str) -> str:
         with suppress(FileExistsError):
             create_secret(path, value)
     try:
-        kept = path.read_text(encoding="ascii").strip()
+        kept = own_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise HomeError(f"{path} cannot be read: {reason(error)}.") from None
     if not kept:

@@ -11,10 +11,11 @@ import re
 import time
 from collections.abc import MutableMapping
 from typing import Any
-from unicodedata import category
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from xmailadmin.escaping import escaped
 
 __all__ = ["configuration", "masked", "redact", "request_id"]
 
@@ -138,17 +139,7 @@ def line(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
     below = [str(event.pop(name)) for name in ("exception", "stack") if name in event]
     head = " ".join([head, *(f"{name}={value}" for name, value in event.items())])
     lines = [row for text in below for row in text.split("\n")]
-    return "\n  ".join(_escaped(row) for row in (head, *lines))
-
-
-def _escaped(text: str) -> str:
-    """Returns the text with escapes for whatever is no letter, sign or blank."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() or category(letter) == "Zs" else ascii(letter)[1:-1]
-        for letter in text
-    )
+    return "\n  ".join(escaped(row) for row in (head, *lines))
 
 
 def configuration(form: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _master_keys() -> dict[str, bytes]:
     if not text:
         path = home.location() / KEY_FILE
         try:
-            text = path.read_text(encoding="ascii")
+            text = home.own_text(path)
         except FileNotFoundError:
             raise VaultError(
                 f"There is no master key: put it back at {path}, or set XMAILADMIN_MASTER_KEYS."

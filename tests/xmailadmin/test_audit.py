@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,14 @@ def test_a_missing_note_is_told_until_somebody_sets_it(
     )  # fmt: skip
     assert verified() == ("The audit is complete and unchanged: 5 entries.\n", 0)
     assert AuditEntry.objects.get(number=5).action == "audit.remember"
+
+
+def test_a_pipe_in_place_of_the_note_keeps_nobody_waiting(tmp_path: Path) -> None:
+    write(1)
+    (tmp_path / audit_note.NOTE_FILE).unlink()
+    os.mkfifo(tmp_path / audit_note.NOTE_FILE)
+    text, status = verified()
+    assert ("does not remember" in text, status) == (True, 1)
 
 
 def test_a_note_never_goes_back(tmp_path: Path, django_capture_on_commit_callbacks: Any) -> None:

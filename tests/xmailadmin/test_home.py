@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,29 @@ import pytest
 from tests.grown import BIN
 from tests.portal import CHECKOUT, Portal
 from xmailadmin import home
+
+
+def test_a_named_file_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XMAILADMIN_METRICS_TOKEN_FILE", "/dev/zero")
+    with pytest.raises(home.HomeError, match=r"^XMAILADMIN_METRICS_TOKEN_FILE=/dev/zero cannot be"):
+        home.from_environment("XMAILADMIN_METRICS_TOKEN")
+
+
+@pytest.mark.parametrize("name", ["secret.key", "master.key"])
+def test_a_pipe_in_the_data_directory_keeps_nobody_waiting(new_portal: Portal, name: str) -> None:
+    new_portal.home.mkdir()
+    os.mkfifo(new_portal.home / name)
+    done = new_portal.manage("prepare", check=False)
+    assert done.returncode == 1
+    assert f"{name} cannot be read: It is not a regular file." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_name_of_the_data_directory_reaches_no_terminal_raw(new_portal: Portal) -> None:
+    new_portal.extra_environment = {"XMAILADMIN_HOME": "/dev/null/\x1b[31m"}
+    done = new_portal.manage("prepare", check=False)
+    assert r"/dev/null/\u001b[31m cannot be made" in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("special", ["/", "?", "#"])

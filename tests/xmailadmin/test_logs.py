@@ -205,7 +205,7 @@ def test_nobody_writes_lines_of_the_log_or_to_its_terminal(
     except ValueError:
         told = written("text", capsys, FORGED, exc_info=sys.exc_info() if traceback else None)
     first, *below = told.split("\n")
-    assert r"\x1b[2J\x9b31m\r\n2026" in first
+    assert r"\u001b[2J\u009b31m\r\n2026" in first
     assert all(line.startswith("  ") for line in below)
     assert bool(below) == traceback
     assert all(letter.isprintable() or letter == "\n" for letter in told)

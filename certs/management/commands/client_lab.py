@@ -23,6 +23,8 @@ from certs.lab.runs import Run, Target, installed, run_all, version_of
 from certs.lab.tools import TOOLS
 from certs.models import Pair
 from certs.models.client_note import CertificateKind, Protocol
+from certs.names import Refused, normalise_name
+from xmailadmin import home
 from xmailadmin.commands import PortalCommand
 from xmailadmin.vault import VaultError
 
@@ -137,14 +139,15 @@ class Command(PortalCommand):
 
     def _read(self, path: str) -> bytes:
         try:
-            return Path(path).read_bytes()
+            return home.given(Path(path), pair.MOST_BUNDLE)
         except OSError as error:
-            self.fail(f"{path}: {error.strerror}")
+            self.fail(f"{path} cannot be read: {home.reason(error)}.")
 
     def _check(self, name: str) -> None:
         try:
+            normalise_name(name)  # what is no name leads nowhere
             check(name)
-        except Unreachable:
+        except (Refused, Unreachable):
             self.fail(
                 _(
                     "The name %(name)s does not lead to this machine. Install the package "

@@ -158,6 +158,6 @@ class Command(PortalCommand):
 
     def _secret(self, path: str) -> str:
         try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            return home.given_text(Path(path)).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             self.fail(f"{path} cannot be read: {home.reason(error)}.")

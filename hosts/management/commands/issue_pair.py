@@ -72,7 +72,7 @@ class Command(DeployingCommand):
                 }
             )  # fmt: skip
         except SpecError as error:
-            self.fail("\n".join(f"{each.field}: {explain(each)}" for each in error.errors))
+            self.fail(*(f"{each.field}: {explain(each)}" for each in error.errors))
         hosts = self.hosts(options["install"]) if options["install"] else []
         warnings = self.warn(judge_spec(spec, hosts))
         with transaction.atomic():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ class Command(PortalCommand):
             help="SQLite file of the portal (default: the one in XMAILADMIN_HOME)",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    @contextmanager
+    def around(self, **options: Any) -> Iterator[None]:
         if connection.vendor != "postgresql":
             self.fail(
                 "DATABASE_URL names no PostgreSQL database. Set it to the empty database to move "
@@ -34,7 +37,7 @@ class Command(PortalCommand):
         try:
             with opened(options["source"]):
                 check_source()  # before anything is made in the new database
-                super().handle(*args, **options)
+                yield
         except MoveError as error:
             self.fail(str(error))
 
