@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -130,13 +130,23 @@ def _context(key_pem: bytes, certificate_pem: bytes, *, seclevel1: bool) -> ssl.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if seclevel1:
         context.set_ciphers("DEFAULT@SECLEVEL=1")
-    with tempfile.TemporaryDirectory(prefix="client-lab-") as folder:
-        key, certificate = Path(folder, "server.key"), Path(folder, "server.cert")
-        for path, content in ((key, key_pem), (certificate, certificate_pem)):
-            path.touch(mode=0o600)
-            path.write_bytes(content)
+    with _without_name(key_pem) as key, _without_name(certificate_pem) as certificate:
         try:
             context.load_cert_chain(certificate, key, password=_no_password)
         except ssl.SSLError:
             return None
     return context
+
+
+@contextlib.contextmanager
+def _without_name(content: bytes) -> Iterator[str]:
+    """Yields a path to the content, which stays behind nowhere, even if this process is killed.
+
+    Where the system can (Linux), it is in memory only.
+    """
+    in_memory = hasattr(os, "memfd_create")
+    with open(os.memfd_create("pair"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"

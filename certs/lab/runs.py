@@ -84,7 +84,7 @@ def version_of(tool: Tool) -> str:
             check=False,
         ).stdout.decode(errors="replace")
     found = re.search(tool.pattern, told)
-    return found[1] if found else ""
+    return _printable(found[1]) if found else ""
 
 
 def run_all(tools: Iterable[Tool], target: Target, protocols: Iterable[str]) -> Iterator[Run]:
@@ -202,6 +202,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def _printable(text: str) -> str:
+    """Returns the text without what moves a cursor: it is kept, and shown on pages."""
+    return "".join(char for char in text if char.isprintable())
+
+
 NOISE = re.compile(
     r"^(\s*|[-=*]{3,}.*|Processed \d+ CA.*|Resolving .*|Connecting to .*"
     r"|Traceback .*|File \".*|self\..*|[\^~]+)$"
@@ -213,10 +218,7 @@ def _message(told: str, job: Job, command: str) -> str:
     """Returns the telling lines of what a client said, without what is of this run alone."""
     text = told.replace(str(job.trust), "FILE").replace(str(job.folder), "~")
     text = text.replace(f":{job.port}", ":PORT").replace(job.password, "…")
-    lines = [
-        "".join(char for char in line if char.isprintable()).strip()
-        for line in re.split(r"[\r\n]+", text)
-    ]
+    lines = [_printable(line).strip() for line in re.split(r"[\r\n]+", text)]
     kept = list(dict.fromkeys(line for line in lines if not NOISE.match(line)))
     if named := [line for line in kept if line.startswith(f"{command}:") or ERROR.match(line)]:
         return " / ".join(named[:3])[:300]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import poplib
 import smtplib
 import ssl
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ from certs.lab.agreement import compare, known
 from certs.lab.cases import CASES, Case, make_case
 from certs.lab.dialogue import MESSAGE, PASSWORD, USER
 from certs.lab.endpoint import Endpoint
-from certs.lab.job import Tool, Way
+from certs.lab.job import Call, Tool, Way
 from certs.lab.names import Unreachable
 from certs.lab.results import os_name, write_notes
 from certs.lab.runs import Run, Target, installed, run_all, version_of
@@ -150,6 +152,38 @@ class TestEndpoint:
                 server.close()
         with Endpoint(weak.key_pem, weak.certificate_pem, seclevel1=True) as endpoint:
             assert endpoint.usable
+
+    def test_the_key_is_in_no_file(
+        self, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        load, seen = ssl.SSLContext.load_cert_chain, []
+
+        def loading(context: ssl.SSLContext, certificate: str, key: str, **options: Any) -> None:
+            seen.append((os.readlink(key).partition(":")[0], os.listdir(tmp_path)))
+            load(context, certificate, key, **options)
+
+        monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", loading)
+        with Endpoint(case.key_pem, case.certificate_pem) as endpoint:
+            assert endpoint.usable
+        assert seen == [("/memfd", [])]
+
+
+def test_what_a_client_says_is_kept_without_what_moves_a_cursor(
+    target: Target, tmp_path: Path
+) -> None:
+    script = tmp_path / "client"
+    script.write_text(
+        "#!/bin/sh\nprintf 'version 1.\\0337\\033]0;x\\007 no\\033= luck\\n'\nexit 3\n"
+    )
+    script.chmod(0o700)
+    tool = Tool(
+        "fake", "Fake", str(script), ("SMTP",), (Way("default"),), lambda _job: Call([str(script)]),
+        version=(), pattern="version (.*)",
+    )  # fmt: skip
+    assert version_of(tool) == "1.7]0;x no= luck"
+    messages = [run.message for run in run_all([tool], target, ["SMTP"])]
+    assert messages == ["version 1.7]0;x no= luck"] * 2
 
 
 class TestCases:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
@@ -24,6 +24,7 @@ from certs.models import ClientNote, NoteSnapshot
 from certs.shipped_notes import load_notes, read_notes, shipped_files, unload_notes
 from certs.spec import PairSpec
 from tests.people import person, sign_in
+from xmailadmin.escaping import escaped
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 VERIFY = "証明書を検証すると×"
@@ -405,3 +406,17 @@ class TestPages:
     def test_strangers_are_sent_to_the_log_in(self, client: Client) -> None:
         for address in ("/clients/", "/clients/thunderbird/"):
             assert client.get(address).status_code == 302
+
+
+@pytest.mark.parametrize("path", shipped_files(), ids=lambda path: path.stem)
+def test_shipped_notes_hold_nothing_that_moves_a_cursor(path: Path) -> None:
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            for each in value.values() if isinstance(value, dict) else value:
+                yield from texts(each)
+
+    found = [text for note in read_notes(path) for text in texts(note)]
+    assert len(found) > 100
+    assert [text for text in found if escaped(text, kept="\n") != text] == []
