@@ -292,7 +292,8 @@ class LocalTransport(Transport):
                     os.fchmod(self._directories[SSLCONF], 0o700)
                     _give(self._directories[SSLCONF], root, SSLCONF)
             for leftover in self._names(SSLCONF, STAGE_PATTERN):
-                self._unlink(f"{SSLCONF}/{leftover}")
+                with _named(f"{SSLCONF}/{leftover}"):  # a directory, which is none of ours, stays
+                    self._unlink(f"{SSLCONF}/{leftover}")
         return root
 
     def _stage(self, file: File, staging: str, owner: os.stat_result) -> None:

@@ -132,6 +132,18 @@ async def test_leftovers_of_another_run_are_deleted_and_fence_it_off(site: Site)
     assert site.staged() == []
 
 
+@writes_itself
+async def test_what_cannot_be_deleted_there_is_named(site: Site) -> None:
+    strange = site.root / "sslconf" / ".server.key.tok.new"
+    strange.mkdir(parents=True)
+    async with site.transport() as transport:
+        with pytest.raises(TransportError) as caught:
+            await transport.replace_all(pair_files(NEW), "other")
+    assert caught.value.message.params["path"] == "sslconf/.server.key.tok.new"
+    assert strange.is_dir()
+    assert site.lies_there("server.key") == site.pair.key
+
+
 async def test_mends_the_mode_of_a_key(site: Site) -> None:
     (site.root / "server.key").chmod(0o666)
     async with site.transport() as transport:
