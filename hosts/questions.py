@@ -27,6 +27,11 @@ def pair_installed(facts: Facts) -> Finding:
             message = Message("diagnosis.pair_missing_certificate", file_names)
         case "bad_certificate":
             message = Message("diagnosis.pair_bad_certificate", file_names)
+            if wire:  # XMail reads it all the same
+                params = {**file_names, "count": len(wire)}
+                return finding(
+                    "warning", Message("diagnosis.pair_odd_certificate", params), new_pair()
+                )
         case "large_key":
             message = Message("diagnosis.pair_large_key", file_names)
         case "large_certificate":

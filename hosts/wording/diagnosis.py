@@ -30,6 +30,11 @@ TEXTS: dict[str, Promise] = {
     "diagnosis.pair_bad_certificate": _(
         "%(certificate)s is not a certificate in PEM form: no TLS connection can succeed."
     ),
+    "diagnosis.pair_odd_certificate": _(
+        "The portal cannot read %(certificate)s as a certificate in PEM form, although %(count)s "
+        "of the services complete a TLS handshake: something in it is wrong, such as a date that "
+        "no calendar has."
+    ),
     "diagnosis.pair_large_key": _(
         "%(key)s is larger than a key can be (64 kB), so the portal did not read it."
     ),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
-import re
 from pathlib import Path
 
 import pytest
@@ -14,25 +11,13 @@ from django.urls import reverse
 from certs import pair as pem
 from certs.models import Pair
 from hosts.models import Diagnosis
-from tests.doubles.pairs import make_pair
+from tests.doubles.pairs import dated
 from tests.factories import local_host
 
 pytestmark = pytest.mark.django_db
 
 ZONES = ("Asia/Tokyo", "Pacific/Kiritimati", "America/New_York", "UTC")
 PAGES = ("dashboard", "pair_list", "host_list", "matrix")
-
-
-def dated(not_before: str, not_after: str) -> tuple[bytes, bytes]:
-    """A key, and a certificate with these moments in it; its signature is not right any more."""
-    known = dt.datetime(2050, 1, 1, tzinfo=dt.UTC), dt.datetime(2051, 1, 1, tzinfo=dt.UTC)
-    made = make_pair("mail.dojo.jp", not_before=known[0], not_after=known[1])
-    body = re.sub(rb"-----.*?-----|\s", b"", made.certificate)
-    der = base64.b64decode(body)
-    for old, new in zip(known, (not_before, not_after), strict=True):
-        der = der.replace(f"{old:%Y%m%d%H%M%SZ}".encode(), new.encode())
-    lines = base64.encodebytes(der)
-    return made.key, b"-----BEGIN CERTIFICATE-----\n" + lines + b"-----END CERTIFICATE-----\n"
 
 
 @pytest.mark.parametrize(

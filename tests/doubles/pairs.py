@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,3 +87,15 @@ def _small(kind: str) -> Key:
 def _rsa(kind: str) -> rsa.RSAPrivateKey:
     """One key a size and test run: making RSA keys is slow."""
     return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
+
+
+def dated(not_before: str, not_after: str) -> tuple[bytes, bytes]:
+    """A key, and a certificate with these moments in it; its signature is not right any more."""
+    known = dt.datetime(2050, 1, 1, tzinfo=dt.UTC), dt.datetime(2051, 1, 1, tzinfo=dt.UTC)
+    made = make_pair("mail.dojo.jp", not_before=known[0], not_after=known[1])
+    body = re.sub(rb"-----.*?-----|\s", b"", made.certificate)
+    der = base64.b64decode(body)
+    for old, new in zip(known, (not_before, not_after), strict=True):
+        der = der.replace(f"{old:%Y%m%d%H%M%SZ}".encode(), new.encode())
+    lines = base64.encodebytes(der)
+    return made.key, b"-----BEGIN CERTIFICATE-----\n" + lines + b"-----END CERTIFICATE-----\n"

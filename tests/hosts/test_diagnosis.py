@@ -16,7 +16,7 @@ from hosts.messages import Message
 from hosts.probe import ENDPOINT_NAMES, Endpoint, EndpointResult
 from hosts.transports import Target, TransportError
 from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
-from tests.doubles.pairs import Pair, make_pair
+from tests.doubles.pairs import Pair, dated, make_pair
 from tests.doubles.xmail import XMail
 from tests.hosts.diagnosing import NOW, ScriptedTransport, diagnose, judged, local, services
 from tests.hosts.speech import spoken
@@ -85,6 +85,15 @@ async def test_an_unusable_pair(
     assert second in found
     assert found["endpoint_handshake"].level == "error"
     assert "endpoints_ok" not in found
+
+
+async def test_a_certificate_that_only_xmail_can_read(xmail: XMail, mailroot: Path) -> None:
+    write_pair(mailroot, *dated("20260101000000Z", "20501231235999Z"))
+    found = await diagnose(mailroot, xmail)
+    assert "pair_bad_certificate" not in found
+    odd = found["pair_odd_certificate"]
+    assert odd.level == "warning"
+    assert "although 6 of the services complete a TLS handshake" in spoken(odd.message)
 
 
 async def test_no_pair_is_a_warning_until_one_was_installed(mailroot: Path, pair: Pair) -> None:
