@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
@@ -29,7 +30,6 @@ from django.views.defaults import permission_denied
 from django_htmx.middleware import HtmxDetails
 
 from xmailadmin import limits
-from xmailadmin.models import User
 from xmailadmin.roles import ADMINISTER, DOWNLOAD_KEYS, OPERATE, VIEW
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "has_second_factor",
     "is_fresh",
     "safe_next",
-    "still_allowed",
 ]
 
 FRESH_S = 300  # how long a second factor that was just shown opens what is guarded
@@ -267,6 +266,8 @@ class AccessMiddleware:
             if request.method not in SAFE:
                 limits.record_few(request, "access.unconfirmed")
             return _leaving_the_page(request, ask_who(request, form))
+        if needed != SIGNED_IN:
+            request.permission = needed  # type: ignore[attr-defined]  # audit.record asks again
         return None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -275,23 +276,9 @@ class AccessMiddleware:
         allauth itself would keep the whole form that was sent in the session, secrets included,
         and send it later past everything that is checked here.
         """
-        if isinstance(error, PermissionDenied):
-            limits.record_few(request, "access.denied")
         if not isinstance(error, ReauthenticationRequired):
             return None
         return ask_who(request, request.path)
-
-
-def still_allowed(request: HttpRequest) -> None:
-    """Raises PermissionDenied if the person may no more do what was asked for.
-
-    Called in the transaction that saves it, by what has waited for a host before.
-    """
-    user = request.user
-    rule = ACCESS[request.resolver_match.view_name] if request.resolver_match else None
-    now = user.as_read().select_for_update().first() if isinstance(user, User) else None
-    if rule is None or now is None or not now.has_perm(rule.needs(request.method)):
-        raise PermissionDenied
 
 
 def ask_who(request: HttpRequest, back: str) -> HttpResponse:
@@ -306,15 +293,20 @@ def ask_who(request: HttpRequest, back: str) -> HttpResponse:
 
 
 def _page_of(request: HttpRequest) -> str:
-    """Returns the path of the page that is asked for, or of the one that htmx asks a part for."""
+    """Returns the path of the page that is asked for, or of the one that a form or htmx is on."""
     part = HtmxDetails(request)
-    if not part:
+    if not part and request.method in SAFE:
         return request.get_full_path()
     try:
-        page = safe_next(request, part.current_url_abs_path or "")
+        page = part.current_url_abs_path if part else _path_of(request.headers.get("Referer", ""))
+        return safe_next(request, page or "") or reverse("dashboard")
     except ValueError:  # no address at all
-        page = ""
-    return page or reverse("dashboard")
+        return reverse("dashboard")
+
+
+def _path_of(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _leaving_the_page(request: HttpRequest, response: HttpResponse) -> HttpResponse:

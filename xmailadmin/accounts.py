@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.stagekit import clear_login
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.contrib import messages
@@ -84,8 +85,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if (outdated := refuse_outdated(request, user)) is not None:
             raise ImmediateHttpResponse(outdated)
         request.session.pop(BEGUN_WITH)
-        super().login(request, user)
-        sessions.begin(request)
+        used = [str(record.get("method")) for record in get_authentication_records(request, user)]
+        with transaction.atomic():
+            super().login(request, user)
+            sessions.begin(request)
+            AccessLink.objects.filter(user=user).delete()  # who is in needs it no more
+            audit.record(request, "signin", user, by=used)
 
     def set_password(self, user: User, password: str) -> None:
         """Sets it, and puts it on record, unless the account was changed since it was read.

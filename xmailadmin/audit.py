@@ -18,6 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
@@ -53,7 +54,8 @@ def record(
 ) -> AuditEntry:
     """Returns the new row that says that `who` (None: the system) did `action` to `obj`.
 
-    Writers queue for the end of the chain until their transaction ends: record last.
+    Writers queue for the end of the chain until their transaction ends: record last. Raises
+    PermissionDenied if the person of a request is let in no more.
     """
     return record_all(who, action, [(obj, detail)])[0]
 
@@ -74,6 +76,8 @@ def record_all(
     entries = []
     with transaction.atomic():
         head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)
+        if request is not None and user is not None:
+            _still_allowed(request, user)
         audit_note.mend(head)
         end = audit_note.End(head.number, head.sha256)
         for obj, detail in told:
@@ -100,6 +104,18 @@ def record_all(
         note = partial(audit_note.advance, end, whole=whole, sealed=sealed)
         transaction.on_commit(note, robust=True)
     return entries
+
+
+def _still_allowed(request: HttpRequest, user: User) -> None:
+    """Raises PermissionDenied if the person was shut out, or lost the role, since the request came.
+
+    It is asked at the end of the chain, where whoever decides that stands on record too: either
+    the deed is there before the decision, or it is not done.
+    """
+    now = user.as_read().first()
+    needed = getattr(request, "permission", "")
+    if now is None or (needed and not now.has_perm(needed)):
+        raise PermissionDenied("The account was changed while this request was under way.")
 
 
 def _storable(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from allauth.mfa.models import Authenticator
@@ -134,9 +134,13 @@ def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
     person = link.user
     person.set_password(password)  # takes its time: nobody else waits for the database meanwhile
     with transaction.atomic():
+        # The person first, as whoever shuts the account does.
+        if not User.objects.select_for_update().filter(pk=person.pk, is_active=True):
+            return False
         if not AccessLink.objects.filter(pk=link.pk, token_sha256=link.token_sha256).delete()[0]:
             return False
         person.save(update_fields=["password"])
+        sessions.end_all(person)
         audit.record(request, "person.link_used", person)
     return True
 
@@ -176,12 +180,21 @@ def _switch(person: User, *, on: bool) -> bool:
     return bool(User.objects.filter(pk=person.pk, is_active=not on).update(is_active=on))
 
 
-def remove_second_factor(by: HttpRequest, person: User) -> None:
-    """Takes away the second factors of a person who has lost them; sessions end too."""
+def remove_second_factor(by: HttpRequest, person: User, factors: Collection[int]) -> bool:
+    """Takes away the second factors of a person who has lost them; sessions end too.
+
+    `factors` are the numbers of those that were meant; False if there are others by now, or none.
+    """
     with transaction.atomic():
-        ended = sessions.end_all(person)  # first: who is about to set up another one waits for it
-        Authenticator.objects.filter(user=person).delete()
+        # First: who is about to set up another one waits for it.
+        User.objects.select_for_update().get(pk=person.pk)
+        held = Authenticator.objects.filter(user=person)
+        if not factors or {each.pk for each in held} != set(factors):
+            return False
+        held.delete()
+        ended = sessions.end_all(person)
         audit.record(by, "person.second_factor_removed", person, sessions=ended)
+    return True
 
 
 def _hash(token: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
@@ -127,11 +128,12 @@ def give(user: User, names: Iterable[str]) -> None:
 
 
 def administrators() -> QuerySet[User]:
-    """Returns the people who can sign in and manage the others."""
+    """Returns the people who can sign in and manage the others: who was only invited cannot yet."""
     from xmailadmin.models import User
 
     held = Q(is_superuser=True) | Q(groups__name="administrator")
-    return User.objects.filter(held, is_active=True).distinct()
+    comes_in = Q(socialaccount__isnull=False) | ~Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+    return User.objects.filter(held, comes_in, is_active=True).distinct()
 
 
 def lock_administrators() -> None:

@@ -13,6 +13,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends import db
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest
@@ -72,18 +73,23 @@ def end_all(user: User, *, keep: HttpRequest | None = None) -> int:
     """Ends the sessions of a person, and the sign-ins that wait; returns how many sessions.
 
     The session of the request to `keep` goes on if it is this person's. Whatever writes a session
-    at the same moment, one that was begun before is not taken any more.
+    at the same moment, one that was begun before is not taken any more. Raises PermissionDenied
+    if the one to keep has been ended itself.
     """
     others = UserSession.objects.filter(user=user)
-    kept = keep.session if keep is not None and keep.user.pk == user.pk else None
-    if kept is not None:
-        others = others.exclude(session_key=kept.session_key)
+    asking = keep.user if keep is not None and keep.user.pk == user.pk else None
     with transaction.atomic():
+        if keep is not None and isinstance(asking, User):
+            others = others.exclude(session_key=keep.session.session_key)
+            if not asking.as_read().select_for_update():
+                raise PermissionDenied
         User.objects.filter(pk=user.pk).update(sessions_ended=F("sessions_ended") + 1)
         user.refresh_from_db(fields=["sessions_ended"])
         ended = list(others)
         for session in ended:
             session.end()
-    if kept is not None:
-        kept[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        if keep is not None and isinstance(asking, User):
+            asking.sessions_ended = user.sessions_ended
+            keep.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+            keep.session.save()  # at once: other requests of this session may be under way
     return len(ended)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import signals as account
-from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.login import record_authentication
 from allauth.core import context
 from allauth.mfa.models import Authenticator
@@ -17,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from xmailadmin import audit, limits, second_factor, sessions
-from xmailadmin.models import AccessLink, User
+from xmailadmin.models import User
 
 __all__ = ["connect"]
 
@@ -38,9 +37,6 @@ def connect() -> None:
 
 
 def _signed_in(request: HttpRequest, user: User, response: Any = None, **_kwargs: Any) -> None:
-    AccessLink.objects.filter(user=user).delete()  # who is in needs it no more
-    used = [str(record.get("method")) for record in get_authentication_records(request, user)]
-    audit.record(request, "signin", user, by=used)
     if response is not None:
         limits.remember_device(request, response, user)
 
@@ -65,20 +61,22 @@ def _factor_made(instance: Authenticator, created: bool, **_kwargs: Any) -> None
     user = instance.user
     ended = _end_weaker_sessions(request, user, instance)
     audit.record(request, "second_factor.added", user, kind=instance.type, sessions=ended or None)
-    if ended:
-        messages.info(request, _("Wherever else you were signed in, you are signed out now."))
+    _tell(request, ended)
     if instance.type != Authenticator.Type.RECOVERY_CODES:
         # Whoever has just set it up has just shown it.
-        record_authentication(
-            request, user, "mfa", id=instance.pk, type=instance.type, reauthenticated=True
-        )
+        record_authentication(request, user, "mfa", id=instance.pk, type=instance.type)
 
 
 def _factor_gone(instance: Authenticator, **_kwargs: Any) -> None:
     second_factor.forget_secrets(instance)
     request = context.request
-    if request is not None and request.user.pk == instance.user_id:
-        audit.record(request, "second_factor.removed", instance.user, kind=instance.type)
+    if request is None or request.user.pk != instance.user_id:
+        return
+    user, ended = instance.user, 0
+    if instance.type != Authenticator.Type.RECOVERY_CODES:  # they began with what is no more
+        ended = sessions.end_all(user, keep=request)
+    audit.record(request, "second_factor.removed", user, kind=instance.type, sessions=ended or None)
+    _tell(request, ended)
 
 
 def _end_weaker_sessions(request: HttpRequest, user: User, added: Authenticator) -> int:
@@ -87,6 +85,11 @@ def _end_weaker_sessions(request: HttpRequest, user: User, added: Authenticator)
     if older.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
         return 0
     return sessions.end_all(user, keep=request)
+
+
+def _tell(request: HttpRequest, ended: int) -> None:
+    if ended:
+        messages.info(request, _("Wherever else you were signed in, you are signed out now."))
 
 
 def _login_disconnected(request: HttpRequest, socialaccount: Any, **_kwargs: Any) -> None:

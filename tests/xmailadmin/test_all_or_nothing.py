@@ -71,11 +71,12 @@ def test_what_cannot_be_put_on_record_is_not_done(
     settings.SOCIALACCOUNT_PROVIDERS = oidc_settings.providers()
     hanako = people.person("viewer")
     Client().post(reverse("account_login"), {"login": "hanako", "password": people.PASSWORD})
+    hers = Authenticator.objects.create(user=hanako, type="webauthn", data={"name": "green"})
     taros.post(reverse("mfa_generate_recovery_codes"))
     Authenticator.objects.create(user=taro, type="webauthn", data={"name": "blue"})
     login = SocialAccount.objects.create(user=taro, provider="sso", uid="7")
     host, off = local_host(tmp_path, "mail1"), local_host(tmp_path, "mail2", disabled=True)
-    key = Authenticator.objects.get(type="webauthn")
+    key = Authenticator.objects.get(user=taro, type="webauthn")
     passwords = {"oldpassword": people.PASSWORD, "password1": NEW, "password2": NEW}
     deeds: list[tuple[str, list[int], dict[str, Any]]] = [
         ("account_change_password", [], passwords),
@@ -85,7 +86,7 @@ def test_what_cannot_be_put_on_record_is_not_done(
         ("session_end", [], {}),
         ("person_sessions", [hanako.pk], {}),
         ("person_disable", [hanako.pk], {}),
-        ("person_second_factor", [hanako.pk], {}),
+        ("person_second_factor", [hanako.pk], {"factor": hers.pk}),
         ("host_disable", [host.pk], {}),
         ("host_enable", [off.pk], {}),
         ("host_delete", [host.pk], {}),

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from allauth.core.context import request_context
 from allauth.mfa.models import Authenticator
+from django.db import DatabaseError
 from django.http import Http404
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from hosts.models import Host
 from tests import people
+from tests.factories import issued_pair, local_host
+from xmailadmin import audit, roles, sessions
 from xmailadmin import people as team
-from xmailadmin import roles, sessions
+from xmailadmin.access import AccessMiddleware
 from xmailadmin.models import AccessLink, AuditEntry, User
 from xmailadmin.second_factor import EditWebAuthnForm
 
@@ -124,6 +131,11 @@ def key(hanako: User) -> Authenticator:
     return made
 
 
+def remove_second_factor(by: Any, user: User) -> None:
+    held = list(Authenticator.objects.filter(user=user).values_list("pk", flat=True))
+    assert team.remove_second_factor(by, User.objects.get(pk=user.pk), held)
+
+
 def test_renaming_a_key_brings_it_not_back(key: Authenticator, by: Any) -> None:
     form = EditWebAuthnForm({"name": "red"}, instance=key)
     Authenticator.objects.all().delete()
@@ -152,7 +164,7 @@ def test_no_second_factor_is_added_while_an_administrator_removes_them(
 
     def late(user: User) -> Any:
         monkeypatch.setattr(User, "as_read", usual)
-        team.remove_second_factor(by, User.objects.get(pk=hanako.pk))
+        remove_second_factor(by, hanako)
         return user.as_read()
 
     monkeypatch.setattr(User, "as_read", late)
@@ -166,7 +178,7 @@ def test_removing_the_second_factor_ends_a_sign_in_that_waits_for_it(hanako: Use
     waiting = Client()
     login = reverse("account_login")
     waiting.post(login, {"login": "hanako", "password": people.PASSWORD})
-    team.remove_second_factor(by, hanako)
+    remove_second_factor(by, hanako)
     for address in (reverse("mfa_authenticate"), login):
         page = waiting.get(address, follow=True)
         assert page.status_code == 200
@@ -183,3 +195,113 @@ def test_the_page_says_why_a_sign_in_has_ended(hanako: User) -> None:
     waiting.post(login, {"login": "hanako", "password": people.PASSWORD})
     sessions.end_all(hanako)
     assert CHANGED in waiting.get(login, follow=True).content.decode()
+
+
+def test_removing_the_own_second_factor_ends_what_began_with_it(hanako: User) -> None:
+    people.set_up_second_factor(hanako)
+    here, there = (people.signed_in(hanako, confirmed=True) for _ in range(2))
+    waiting = Client()
+    login = reverse("account_login")
+    waiting.post(login, {"login": "hanako", "password": people.PASSWORD})
+    here.post(reverse("mfa_deactivate_totp"))
+    assert here.get("/").status_code == 200
+    assert there.get("/").status_code == 302
+    assert waiting.get(reverse("mfa_authenticate"), follow=True).status_code == 200
+    assert waiting.get("/").status_code == 302
+
+
+# --- Whoever is shut out does nothing more ------------------------------------------------------
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Has something happen after the next request was let in, before anything is done."""
+
+    def arrange(deed: Callable[[], Any]) -> None:
+        usual = AccessMiddleware.process_view
+
+        def slow(self: AccessMiddleware, *about: Any) -> Any:
+            monkeypatch.setattr(AccessMiddleware, "process_view", usual)
+            refused = usual(self, *about)
+            deed()
+            return refused
+
+        monkeypatch.setattr(AccessMiddleware, "process_view", slow)
+
+    return arrange
+
+
+def decisions(person: User) -> dict[str, Callable[[], Any]]:
+    def read() -> User:
+        return User.objects.get(pk=person.pk)
+
+    return {
+        "off": lambda: User.objects.filter(pk=person.pk).update(is_active=False),
+        "sessions": lambda: sessions.end_all(read()),
+        "roles": lambda: roles.give(read(), ["viewer"]),
+    }
+
+
+@pytest.mark.parametrize("decided", ["off", "sessions", "roles"])
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("person_enable", {}), ("person_disable", {}), ("person_roles", {"roles": ["operator"]}),
+        ("person_link", {}), ("person_sessions", {}), ("audit_verify", {}), ("pair_key", {}),
+        ("host_disable", {}), ("host_delete", {}),
+    ],
+)  # fmt: skip
+def test_who_was_shut_out_while_the_request_was_under_way_does_nothing(
+    tmp_path: Path, meanwhile: Any, address: str, sent: dict[str, Any], decided: str
+) -> None:
+    every = ("administrator", "operator", "key_holder")
+    xav = people.person(*every, username="xav")
+    other = people.person("viewer", username="other")
+    User.objects.filter(pk=other.pk).update(is_active=address != "person_enable")
+    host, pair = local_host(tmp_path), issued_pair()
+    browser = people.signed_in(xav, confirmed=True)
+    number = {"person": other.pk, "host": host.pk, "pair": pair.pk}.get(address.partition("_")[0])
+    meanwhile(decisions(xav)[decided])
+    before = AuditEntry.objects.count()
+    page = browser.post(reverse(address, args=[number] if number else []), sent)
+    assert page.status_code == 403
+    assert b"PRIVATE KEY" not in page.content
+    assert AuditEntry.objects.count() == before
+    assert Host.objects.filter(disabled=False).exists()
+    if decided != "roles":
+        assert browser.get("/").status_code == 302
+
+
+def test_a_session_that_was_ended_does_not_go_on_by_ending_the_others(
+    hanako: User, by: Any, meanwhile: Any
+) -> None:
+    """It would be given what belongs to the new password."""
+    thief = people.signed_in(hanako)
+    team.make_link(by, hanako)
+    link = AccessLink.objects.get(user=hanako)
+    meanwhile(lambda: team.accept(by, link, "chosen-by-the-real-person"))
+    assert thief.post(reverse("session_end")).status_code == 403
+    assert thief.get("/").status_code == 302
+
+
+def test_a_button_pressed_after_the_session_has_ended_leads_back_to_its_page() -> None:
+    page = reverse("account")
+    for referer, there in ((f"http://testserver{page}?a=1", f"{page}?a=1"), ("", "/")):
+        response = Client().post(reverse("session_end"), headers={"referer": referer})
+        query = parse_qs(urlsplit(response.headers["Location"]).query)
+        assert query == {"next": [there]}
+
+
+def test_a_sign_in_that_is_not_on_record_leaves_nothing(
+    hanako: User, by: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.make_link(by, hanako)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "record_all", Mock(side_effect=DatabaseError))
+        browser = Client(raise_request_exception=False)
+        login = reverse("account_login")
+        page = browser.post(login, {"login": "hanako", "password": people.PASSWORD})
+    assert page.status_code == 500
+    assert browser.get("/").status_code == 302
+    assert AccessLink.objects.filter(user=hanako).exists()
+    assert User.objects.get(pk=hanako.pk).last_login is None

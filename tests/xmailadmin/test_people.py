@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.test import Client, RequestFactory
@@ -389,12 +390,40 @@ def test_a_disabled_persons_link_is_void(administrator: Client) -> None:
 def test_a_lost_second_factor_is_removed_by_an_administrator(administrator: Client) -> None:
     taro = people.person("operator", username="taro")
     browser = sign_in("taro", people.PASSWORD)
-    people.set_up_second_factor(taro)
+    factor = people.set_up_second_factor(taro)
     assert sign_in("taro", people.PASSWORD).get("/").status_code == 302
-    administrator.post(reverse("person_second_factor", args=[taro.pk]))
+    address = reverse("person_second_factor", args=[taro.pk])
+    assert f'name="factor" value="{factor.pk}"' in administrator.get(address).content.decode()
+    administrator.post(address, {"factor": factor.pk})
     assert browser.get("/").status_code == 302
-    assert sign_in("taro", people.PASSWORD).get("/").status_code == 200
-    assert AuditEntry.objects.filter(action="person.second_factor_removed").exists()
+    again = sign_in("taro", people.PASSWORD)
+    assert again.get("/").status_code == 200
+    newer = people.set_up_second_factor(taro)
+    page = administrator.post(address, {"factor": factor.pk}, follow=True)  # sent once more
+    assert "Nothing was removed" in page.content.decode()
+    assert again.get("/").status_code == 200
+    assert Authenticator.objects.get(user=taro) == newer
+    assert AuditEntry.objects.filter(action="person.second_factor_removed").count() == 1
+
+
+def test_who_was_only_invited_is_no_last_administrator(administrator: Client, boss: User) -> None:
+    invite(administrator, "administrator", name="jiro")
+    other = people.person("administrator", username="saburo")
+    saburo = people.signed_in(other, confirmed=True)
+    User.objects.filter(pk=boss.pk).update(is_active=False)
+    jiro = User.objects.get(username="jiro")
+    page = saburo.post(reverse("person_roles", args=[other.pk]), {"roles": ["viewer"]}, follow=True)
+    assert "cannot take this role from yourself" in page.content.decode()
+    assert not roles.administrators().filter(pk=jiro.pk).exists()
+    assert list(roles.administrators()) == [other]
+
+
+def test_a_link_that_an_administrator_tries_says_whose_password_is_set(
+    administrator: Client,
+) -> None:
+    path = invite(administrator)
+    choose(path, browser=administrator)
+    assert "The password of taro is set." in administrator.get("/").content.decode()
 
 
 # --- Sessions ---------------------------------------------------------------------------------

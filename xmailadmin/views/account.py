@@ -217,7 +217,10 @@ def choose_password(request: HttpRequest) -> HttpResponse:
         if not people.accept(request, link, form.cleaned_data["new_password1"]):
             return render(request, "account/access_link_invalid.html", status=404)
         request.session.pop(LINK_KEY, None)
-        messages.success(request, _("Your password is set. Sign in with it."))
+        if request.user.is_authenticated:  # somebody else, perhaps, who tries the link
+            messages.success(request, _("The password of %(name)s is set.") % {"name": name})
+        else:
+            messages.success(request, _("Your password is set. Sign in with it."))
         response = redirect("account_login")
         # Whoever had the link is the person: no stranger's wrong attempts keep this browser out.
         limits.remember_device(request, response, link.user, anew=True)

@@ -170,14 +170,16 @@ def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then removes the second factor of a person who has lost it."""
     person = get_object_or_404(User, pk=pk)
     if request.method == "POST":
-        people.remove_second_factor(request, person)
-        messages.success(
-            request,
-            _("The second factor of %(name)s is removed, and every session has ended.")
-            % _name(person),
-        )
+        meant = [int(pk) for pk in request.POST.getlist("factor") if pk.isdecimal()]
+        if people.remove_second_factor(request, person, meant):
+            told = _("The second factor of %(name)s is removed, and every session has ended.")
+            messages.success(request, told % _name(person))
+        else:
+            told = _("%(name)s has another second factor by now, or none. Nothing was removed.")
+            messages.error(request, told % _name(person))
         return redirect(person)
     context = _asking(person, _("Remove the second factor"), danger=True)
+    context["factors"] = Authenticator.objects.filter(user=person)
     return render(request, "people/person_second_factor.html", context)
 
 
