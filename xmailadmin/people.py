@@ -180,7 +180,7 @@ def _switch(person: User, *, on: bool) -> bool:
     return bool(User.objects.filter(pk=person.pk, is_active=not on).update(is_active=on))
 
 
-def remove_second_factor(by: HttpRequest, person: User, factors: Collection[int]) -> bool:
+def remove_second_factor(by: HttpRequest | None, person: User, factors: Collection[int]) -> bool:
     """Takes away the second factors of a person who has lost them; sessions end too.
 
     `factors` are the numbers of those that were meant; False if there are others by now, or none.

@@ -366,6 +366,7 @@ def commands(drill: Drill) -> None:
     drill.needles.plant(
         "master key", *(drill.portal.home / "master.key").read_text().strip().split(",")
     )
+    drill.manage("remove_second_factor", "nobody")
     drill.manage("verify_audit")
     drill.manage("backup", str(drill.place / "file.backup"), "--passphrase-file", passphrase)
     drill.manage("restore", str(drill.place / "file.backup"), "--passphrase-file", passphrase)

@@ -9,6 +9,7 @@ import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -133,3 +134,21 @@ def test_recovery_codes_are_shown_once(hanako: User) -> None:
             RecoveryCodes.activate(hanako).get_unused_codes()[0]
             in client.get(view).content.decode()
         )
+
+
+def test_the_only_administrator_who_lost_the_second_factor_gets_in_again() -> None:
+    boss = people.person("administrator", username="boss")
+    people.set_up_second_factor(boss)
+    waiting, login = Client(), reverse("account_login")
+    sent = {"login": "boss", "password": people.PASSWORD}
+    waiting.post(login, sent)
+    call_command("remove_second_factor", "boss")
+    assert waiting.get(login, follow=True).status_code == 200
+    again = Client()
+    again.post(login, sent)
+    assert again.get("/").status_code == 200
+    entry = AuditEntry.objects.get(action="person.second_factor_removed")
+    assert (entry.actor_name, entry.object_name) == ("system", "boss")
+    for name, told in (("boss", "boss has no second factor."), ("taro", "Nobody is called taro.")):
+        with pytest.raises(CommandError, match=told):
+            call_command("remove_second_factor", name)

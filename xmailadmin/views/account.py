@@ -182,7 +182,8 @@ def session_end(request: HttpRequest) -> HttpResponse:
         ended = 1
     else:
         ended = sessions.end_all(person, keep=request)
-    audit.record(request, "sessions.ended", person, sessions=ended)
+    if ended:
+        audit.record(request, "sessions.ended", person, sessions=ended)
     messages.success(request, _("The sessions have ended."))
     return redirect("session_list")
 
