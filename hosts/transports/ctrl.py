@@ -69,8 +69,9 @@ class CtrlTransport(Transport):
 
     async def connect(self) -> None:
         ip = await self.locate(self.target.address)
-        may_be_clear = self.target.allow_plain_key or addresses.is_loopback(ip)
         pinned = normal_fingerprint(self.target.trust_fingerprint)
+        # On this machine, too, a host that was known gets nothing from whoever says it has no TLS.
+        may_be_clear = self.target.allow_plain_key or (self._is_this_machine(ip) and not pinned)
         if not pinned and not may_be_clear:
             raise TransportError(Message("ctrl.no_fingerprint"), permanent=True)
         async with _translated():
@@ -93,10 +94,14 @@ class CtrlTransport(Transport):
                 await self._log_in(session)
         self.confidential = True
 
+    def _is_this_machine(self, ip: str) -> bool:
+        """True if it was registered as such: what other names resolve to, others may decide."""
+        return addresses.is_loopback(ip) and self.target.address.lower() in {ip, "localhost"}
+
     async def connect_in_clear(self, *, ready: Ready | None = None) -> None:
         ip = await self.locate(self.target.address)
         allowed = self.target.allow_plain_key or self.target.clear_recovery
-        if not allowed and not addresses.is_loopback(ip):
+        if not allowed and not self._is_this_machine(ip):
             raise TransportError(Message("ctrl.no_clear_recovery"), permanent=True)
         async with _translated():
             session = await self._open_in_clear(ip)

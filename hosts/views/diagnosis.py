@@ -16,10 +16,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from certs.models import Pair
 from hosts.filters import DiagnosisFilter, narrowed
 from hosts.models import Host
-from hosts.tasks import diagnose_all
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
 from hosts.views.hosts import awaited_since
+from xmailadmin import celery
 from xmailadmin.tables import PAGE
 
 State = Host.State
@@ -38,7 +38,7 @@ def diagnosis(request: HttpRequest) -> HttpResponse:
     """What every host holds and serves, the gravest first; a POST has all of them looked at."""
     if request.method == "POST":
         since = timezone.now().isoformat()
-        diagnose_all.delay()
+        celery.ring("hosts.tasks.diagnose_all")
         return redirect(f"{reverse('diagnosis')}?{urlencode({'awaiting': since})}")
     hosts = Host.objects.filter(disabled=False)
     found = DiagnosisFilter(request.GET, queryset=hosts)

@@ -20,9 +20,9 @@ from django.views.decorators.http import require_http_methods
 
 from hosts.filters import narrowed, search_hosts
 from hosts.models import Diagnosis, Host
-from hosts.tasks import diagnose_all
 from hosts.views import present
 from hosts.views.hosts import awaited_since
+from xmailadmin import celery
 from xmailadmin.searching import SearchFilter
 
 PAGE = 30  # rows, each with up to seven services
@@ -89,7 +89,7 @@ def matrix(request: HttpRequest) -> HttpResponse:
     """Hosts and services; a POST has all of them looked at, as happens every hour anyway."""
     if request.method == "POST":
         since = timezone.now().isoformat()
-        diagnose_all.delay()
+        celery.ring("hosts.tasks.diagnose_all")
         return redirect(f"{reverse('matrix')}?{urlencode({'awaiting': since})}")
     hosts = Host.objects.filter(disabled=False)
     found = MatrixFilter(request.GET, queryset=hosts)

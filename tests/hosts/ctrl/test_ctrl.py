@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts import ctrl, ctrl_text
+from hosts import addresses, ctrl, ctrl_text
 from hosts.install import Order, PairFiles, install
 from hosts.messages import Message
 from hosts.transports import CtrlTransport, File, Target, TransportError, open_transport
@@ -131,6 +131,31 @@ async def test_first_pair_goes_in_clear_on_this_machine_and_its_mode_is_said(
     assert xmail.seen.clear_passwords == 0
     path = f"{mailroot}/server.key"
     assert outcome.notes == [Message("install.mode_0666", {"path": path})]
+
+
+async def test_a_host_that_was_known_gets_no_key_in_clear_on_this_machine_either(
+    xmail: XMail, target: Target, mailroot: Path
+) -> None:
+    """While XMail is down, somebody else may listen at its port."""
+    write_pair(mailroot, None, None)
+    outcome = await put_pair(target)
+    assert (outcome.status, outcome.message.code) == ("FAILED", "ctrl.tls_unusable")
+    assert (xmail.seen.clear_keys, xmail.seen.uploads, xmail.seen.logins) == (0, [], 0)
+
+
+async def test_a_name_that_leads_to_this_machine_does_not_make_it_this_machine(
+    xmail: XMail, target: Target, mailroot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here(*_about: object) -> str:
+        return "127.0.0.1"
+
+    monkeypatch.setattr(addresses, "resolve", here)
+    write_pair(mailroot, None, None)
+    named = replace(target, address="mail2.test", trust_fingerprint="")
+    assert (await refusal(named)).message.code == "ctrl.no_fingerprint"
+    assert xmail.seen.logins == 0
+    local = replace(named, address="localhost")
+    assert (await put_pair(local)).status == "INSTALLED"
 
 
 @pytest.mark.usefixtures("remote")
@@ -255,6 +280,7 @@ async def test_whole_files_are_never_called_short(
     xmail: XMail, target: Target, mailroot: Path, start: bytes
 ) -> None:
     """Without an end of line, with CRLF, with long lines, as UTF-16 or with nothing in it."""
+    target = replace(target, allow_plain_key=True)  # what lies there is no certificate
     for text in (b"", b"a", b"a\r\n" * 900, b"x" * 9000, "text\n".encode("utf-16"), b"a\0" * 4000):
         (mailroot / "server.cert").write_bytes(start + text)
         async with open_transport(target) as transport:
