@@ -35,6 +35,7 @@ __all__ = [
     "history_of",
     "record",
     "record_all",
+    "still_allowed",
     "verify",
 ]
 
@@ -76,8 +77,8 @@ def record_all(
     entries = []
     with transaction.atomic():
         head, _made = AuditHead.objects.select_for_update().get_or_create(pk=1)
-        if request is not None and user is not None:
-            _still_allowed(request, user)
+        if request is not None:
+            still_allowed(request)
         audit_note.mend(head)
         end = audit_note.End(head.number, head.sha256)
         for obj, detail in told:
@@ -106,13 +107,15 @@ def record_all(
     return entries
 
 
-def _still_allowed(request: HttpRequest, user: User) -> None:
+def still_allowed(request: HttpRequest) -> None:
     """Raises PermissionDenied if the person was shut out, or lost the role, since the request came.
 
-    It is asked at the end of the chain, where whoever decides that stands on record too: either
-    the deed is there before the decision, or it is not done.
+    record() asks it at the end of the chain, where whoever decides that stands on record too:
+    either the deed is there before the decision, or it is not done.
     """
-    now = user.as_read().first()
+    if not isinstance(request.user, User):
+        return
+    now = request.user.as_read().first()
     needed = getattr(request, "permission", "")
     if now is None or (needed and not now.has_perm(needed)):
         raise PermissionDenied("The account was changed while this request was under way.")

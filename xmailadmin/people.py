@@ -139,15 +139,16 @@ def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
             return False
         if not AccessLink.objects.filter(pk=link.pk, token_sha256=link.token_sha256).delete()[0]:
             return False
+        audit.record(request, "person.link_used", person)  # before a session of theirs ends
         person.save(update_fields=["password"])
         sessions.end_all(person)
-        audit.record(request, "person.link_used", person)
     return True
 
 
 def change_roles(by: HttpRequest, person: User, names: Iterable[str]) -> None:
     """Gives the person exactly these roles. Raises LastAdministrator."""
     with _keeping_an_administrator():
+        audit.still_allowed(by)  # before they give themselves what they have just lost
         before = sorted(role.name for role in person.roles)
         roles.give(person, names)
         audit.record(by, "person.roles", person, before=before, now=sorted(names))
@@ -192,7 +193,7 @@ def remove_second_factor(by: HttpRequest | None, person: User, factors: Collecti
         if not factors or {each.pk for each in held} != set(factors):
             return False
         held.delete()
-        ended = sessions.end_all(person)
+        ended = sessions.end_all(person, keep=by)
         audit.record(by, "person.second_factor_removed", person, sessions=ended)
     return True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models, transaction
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -18,9 +18,6 @@ from certs.models.lease import Queued, free, lease_end, new_token
 from certs.signals import pair_finished
 from certs.spec import PairSpec
 from xmailadmin import audit, vault
-
-if TYPE_CHECKING:
-    from xmailadmin.models import User
 
 __all__ = ["Pair"]
 
@@ -34,10 +31,11 @@ MADE = (
 
 class PairManager(models.Manager["Pair"]):
     @transaction.atomic
-    def request(self, spec: PairSpec, *, by: User | None, memo: str = "") -> Pair:
+    def request(self, spec: PairSpec, *, by: HttpRequest | None, memo: str = "") -> Pair:
         """Returns the new QUEUED pair that a worker will make from `spec`."""
+        person = by.user if by is not None and by.user.is_authenticated else None
         row = self.create(
-            spec=spec.to_json(), common_name=spec.common_name, memo=memo, created_by=by
+            spec=spec.to_json(), common_name=spec.common_name, memo=memo, created_by=person
         )
         audit.record(by, "pair.request", row, common_name=spec.common_name)
         return row

@@ -45,11 +45,11 @@ def pair_new(request: HttpRequest) -> HttpResponse:
         return _page(request, form, request.POST.get("after", ""), judgement=judgement)
     with transaction.atomic():
         # One request of a person at a time: a form that is sent twice is then seen to be.
-        by = User.objects.select_for_update().get(username=request.user.get_username())
+        User.objects.select_for_update().get(username=request.user.get_username())
         if (made := _made_by_this_form(request, form)) is not None:
             messages.info(request, _("This form was sent before; the pair was not made twice."))
             return redirect(made)
-        pair = Pair.objects.request(form.spec, by=by, memo=form.cleaned_data["memo"])
+        pair = Pair.objects.request(form.spec, by=request, memo=form.cleaned_data["memo"])
         deployment: Deployment | None = None
         if form.cleaned_data["install_now"]:
             deployment = deploy.create_deployment(pair, form.chosen(), by=request)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import translation
 
@@ -138,7 +138,9 @@ def test_the_names_of_a_pair_found_on_a_host_are_offered(admin_client: Client) -
 def test_each_person_is_offered_the_values_they_wrote_last(admin_client: Client) -> None:
     other = User.objects.create_user("taro")
     admin_client.post(reverse("pair_new"), FIELDS | {"common_name": "mine.dojo.jp"})
-    Pair.objects.request(pair_spec(common_name="his.dojo.jp"), by=other)
+    his = RequestFactory().post("/")
+    his.user = other
+    Pair.objects.request(pair_spec(common_name="his.dojo.jp"), by=his)
     values = opened(admin_client)
     assert values["common_name"] == "mine.dojo.jp"
     assert values["aliases"] == "dojo.jp 192.0.2.1"

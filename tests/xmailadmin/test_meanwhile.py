@@ -16,9 +16,11 @@ from django.http import Http404
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from certs.models import Pair
 from hosts.models import Host
 from tests import people
 from tests.factories import issued_pair, local_host
+from tests.hosts.test_views_pair_new import FIELDS
 from xmailadmin import audit, roles, sessions
 from xmailadmin import people as team
 from xmailadmin.access import AccessMiddleware
@@ -231,6 +233,26 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], 
     return arrange
 
 
+def test_a_demoted_administrator_does_not_give_the_role_back(meanwhile: Any) -> None:
+    xav = people.person("administrator", username="xav")
+    people.person("administrator", username="ann")
+    browser = people.signed_in(xav, confirmed=True)
+    meanwhile(lambda: roles.give(User.objects.get(pk=xav.pk), ["viewer"]))
+    sent = {"roles": ["administrator", "key_holder"]}
+    assert browser.post(reverse("person_roles", args=[xav.pk]), sent).status_code == 403
+    assert [role.name for role in User.objects.get(pk=xav.pk).roles] == ["viewer"]
+
+
+def test_no_pair_is_asked_for_by_whoever_was_shut_out(hanako: User, meanwhile: Any) -> None:
+    browser = people.signed_in(hanako)
+    meanwhile(lambda: sessions.end_all(User.objects.get(pk=hanako.pk)))
+    assert browser.post(reverse("pair_new"), FIELDS).status_code == 403
+    assert not Pair.objects.exists()
+    again = people.signed_in(User.objects.get(pk=hanako.pk))
+    assert again.post(reverse("pair_new"), FIELDS).status_code == 302
+    assert AuditEntry.objects.get(action="pair.request").address == "127.0.0.1"
+
+
 def decisions(person: User) -> dict[str, Callable[[], Any]]:
     def read() -> User:
         return User.objects.get(pk=person.pk)
@@ -282,6 +304,27 @@ def test_a_session_that_was_ended_does_not_go_on_by_ending_the_others(
     meanwhile(lambda: team.accept(by, link, "chosen-by-the-real-person"))
     assert thief.post(reverse("session_end")).status_code == 403
     assert thief.get("/").status_code == 302
+
+
+def test_a_link_is_used_where_the_same_person_is_signed_in(hanako: User, by: Any) -> None:
+    browser = people.signed_in(hanako)
+    browser.get(reverse("access_link", args=[team.make_link(by, hanako)]))
+    sent = {"new_password1": NEW, "new_password2": NEW}
+    page = browser.post(reverse("choose_password"), sent, follow=True)
+    assert page.status_code == 200
+    assert page.request["PATH_INFO"] == reverse("account_login")
+    assert User.objects.get(pk=hanako.pk).check_password(NEW)
+
+
+def test_an_administrator_removes_the_own_second_factor_and_stays_signed_in() -> None:
+    boss = people.person("administrator", username="boss")
+    factor = people.set_up_second_factor(boss)
+    browser, other = (people.signed_in(boss, confirmed=True) for _ in range(2))
+    address = reverse("person_second_factor", args=[boss.pk])
+    assert browser.post(address, {"factor": factor.pk}).status_code == 302
+    assert not Authenticator.objects.filter(user=boss).exists()
+    assert browser.get("/").status_code == 200
+    assert other.get("/").status_code == 302
 
 
 def test_a_button_pressed_after_the_session_has_ended_leads_back_to_its_page() -> None:
