@@ -131,6 +131,14 @@ class TestRotate:
             rotation.rotate()
         assert vault.key_ids()[1:] == before
 
+    def test_a_key_that_one_that_was_killed_left_is_not_kept_either(self) -> None:
+        """Whoever saw the old key in the file, or in a backup, saw that one, too."""
+        vault.add_master_key()
+        seen = set(vault.key_ids())
+        rotation.rotate()
+        assert len(seen) == 2
+        assert not seen & set(vault.key_ids())
+
     def test_a_second_one_at_once_is_refused(self) -> None:
         with home.alone("rotation") as alone:
             assert alone

@@ -115,9 +115,12 @@ def still_allowed(request: HttpRequest) -> None:
     """
     if not isinstance(request.user, User):
         return
+    session = getattr(request, "session", None)
+    key = getattr(session, "session_key", None)
+    ended = session is not None and key is not None and not session.exists(key)
     now = request.user.as_read().first()
     needed = getattr(request, "permission", "")
-    if now is None or (needed and not now.has_perm(needed)):
+    if now is None or ended or (needed and not now.has_perm(needed)):
         raise PermissionDenied("The account was changed while this request was under way.")
 
 

@@ -21,6 +21,7 @@ __all__ = ["configuration", "masked", "redact", "request_id"]
 
 MASK = "***"
 LONGEST = 500  # letters of what anybody may ask for; nobody shall fill the log with it
+_as_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 OUT_OF_FILES = "accept() out of system resource: no files left (%d times untold before)"
 SECRET_NAME = re.compile(
     r"password|passphrase|secret|private_key|token|authorization|cookie|credential|master_key", re.I
@@ -142,6 +143,11 @@ def line(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
     return "\n  ".join(escaped(row) for row in (head, *lines))
 
 
+def json_line(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    """Returns the event as JSON, which a terminal may show, too."""
+    return escaped(str(_as_json(logger, name, event)))
+
+
 def configuration(form: str) -> dict[str, Any]:
     """Returns Django's LOGGING for `form`, "text" or "json", and sets structlog up alike."""
     shared: list[Processor] = [
@@ -161,7 +167,7 @@ def configuration(form: str) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else line
+    renderer = json_line if form == "json" else line
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -44,13 +44,14 @@ def rotate() -> int:
     with home.alone("rotation") as alone:
         if not alone:
             raise RotationError("Another rotation of the master key is running.")
-        if len(vault.key_ids()) < 2:
-            if not ours:
-                raise RotationError(
-                    "The master key comes from XMAILADMIN_MASTER_KEYS. Put a new key before "
-                    "the old one there, for every process, and run this command again."
-                )
+        if ours:
+            # Also where a rotation that was killed left one, which may have been seen with the old.
             vault.add_master_key()
+        elif len(vault.key_ids()) < 2:
+            raise RotationError(
+                "The master key comes from XMAILADMIN_MASTER_KEYS. Put a new key before "
+                "the old one there, for every process, and run this command again."
+            )
         _wait_for_transactions()
         total = 0
         while done := _rewrap():

@@ -193,7 +193,7 @@ async def test_that_no_connection_can_be_accepted_is_one_line_a_minute(
     assert "accepts" in configuration["handlers"]["stderr"]["filters"]
 
 
-FORGED = "task \x1b[2J\x9b31m\r\n2026-11-30 ERROR forged \u202e"
+FORGED = "task \x7f\u2028\x1b[2J\x9b31m\r\n2026-11-30 ERROR forged \u202e"
 
 
 @pytest.mark.parametrize("traceback", [False, True])
@@ -215,3 +215,12 @@ def test_the_log_has_letters_of_every_language_as_they_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "東京\u3000本社" in written("text", capsys, "東京\u3000本社")
+
+
+def test_a_json_line_reaches_no_terminal_raw_and_says_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = written("json", capsys, f"東京 {FORGED}")
+    assert told.isprintable()
+    assert "東京" in told
+    assert json.loads(told)["event"] == f"東京 {FORGED}"

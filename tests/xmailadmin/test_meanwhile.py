@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from allauth.core.context import request_context
 from allauth.mfa.models import Authenticator
+from django.contrib.sessions.models import Session
 from django.db import DatabaseError
 from django.http import Http404
 from django.test import Client, RequestFactory
@@ -260,11 +261,12 @@ def decisions(person: User) -> dict[str, Callable[[], Any]]:
     return {
         "off": lambda: User.objects.filter(pk=person.pk).update(is_active=False),
         "sessions": lambda: sessions.end_all(read()),
+        "this session": lambda: Session.objects.all().delete(),
         "roles": lambda: roles.give(read(), ["viewer"]),
     }
 
 
-@pytest.mark.parametrize("decided", ["off", "sessions", "roles"])
+@pytest.mark.parametrize("decided", ["off", "sessions", "this session", "roles"])
 @pytest.mark.parametrize(
     ("address", "sent"),
     [
