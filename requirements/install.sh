@@ -3,6 +3,7 @@
 # tests too, `install.sh bench` for what the benchmarks compare with. Quick when nothing changed:
 # .venv keeps a copy of the lock it was last installed from.
 set -eu
+umask 022  # whatever the umask: programs that others may change are nobody's to run
 cd "$(dirname "$0")/.."
 lock=$1
 

@@ -220,6 +220,7 @@ ACCESS: dict[str, Rule] = {
     "person_enable": _PEOPLE,
     "person_link": _PEOPLE,
     "person_second_factor": _PEOPLE,
+    "person_single_sign_on": _PEOPLE,
     "person_sessions": Rule(ADMINISTER, guarded=True, back="person_detail"),
     "audit_list": _ADMINISTER,
     "audit_verify": _ADMINISTER,

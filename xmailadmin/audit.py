@@ -22,11 +22,13 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from xmailadmin import audit_note, audit_seal
 from xmailadmin.models import AuditEntry, AuditHead, User
 
 __all__ = [
+    "SHUT_OUT",
     "SYSTEM",
     "Problem",
     "address_of",
@@ -40,6 +42,10 @@ __all__ = [
 ]
 
 SYSTEM = "system"
+SHUT_OUT = _(
+    "Your account, or what it may do, was changed while this was under way. Nothing was saved. "
+    "Sign in again, and look before you try once more."
+)
 
 CHUNK = 2000  # rows that are read at once
 # What is no time, no JSON, or, in SQLite, no text; the last one is an error of the database there.
@@ -121,7 +127,7 @@ def still_allowed(request: HttpRequest) -> None:
     now = request.user.as_read().first()
     needed = getattr(request, "permission", "")
     if now is None or ended or (needed and not now.has_perm(needed)):
-        raise PermissionDenied("The account was changed while this request was under way.")
+        raise PermissionDenied(SHUT_OUT)
 
 
 def _storable(value: Any) -> Any:

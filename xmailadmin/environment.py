@@ -169,9 +169,15 @@ def database(name: str, default: str) -> dict[str, Any]:
 
 
 def broker(name: str, default: str) -> str:
-    """Returns the URL of the message broker. The sentence repeats no password."""
+    """Returns the URL of the message broker. The sentence repeats no password.
+
+    By TLS the broker has to be the one of that name, unless the URL says otherwise.
+    """
     url = home.url_from_environment(name, default)
-    if urlsplit(url).scheme not in {"memory", "redis", "rediss", "redis+socket", "sentinel"}:
+    parts = urlsplit(url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parts.query:
+        return f"{url}{'&' if parts.query else '?'}ssl_cert_reqs=required"
+    if parts.scheme not in {"memory", "redis", "rediss", "redis+socket", "sentinel"}:
         raise home.HomeError(
             f"{name} must begin with redis:// or be left out, for one process alone."
         )

@@ -6,6 +6,7 @@ that the portal uses.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,12 @@ from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOA
 from django.core.cache import caches
 from django.http import HttpRequest
 from requests import RequestException
+from requests.adapters import HTTPAdapter
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "Bounded"]
 
 CONFIGURATION_S = 300  # how long it is not asked for again, however many begin to sign in
+MOST, ANSWER_S = 1024 * 1024, 20.0  # bytes of an answer, and how long it may take
 NEEDED = (
     "issuer",
     "authorization_endpoint",
@@ -52,6 +55,21 @@ def _asking_for(what: str) -> Iterator[None]:
     except FAILURES as error:
         kind = type(error.__cause__ or error).__name__
         raise ProviderException(f"no {what} from the provider ({kind})") from error
+
+
+class Bounded(HTTPAdapter):
+    """Reads no more of an answer than MOST, and for no longer than ANSWER_S."""
+
+    def send(self, request: Any, stream: bool = False, **options: Any) -> Any:  # type: ignore[override]
+        response = super().send(request, stream=True, **options)
+        until, content = time.monotonic() + ANSWER_S, b""
+        for piece in response.iter_content(16 * 1024):
+            content += piece
+            if len(content) > MOST or time.monotonic() > until:
+                response.close()
+                raise RequestException("the answer does not end")
+        response._content = content
+        return response
 
 
 class Answers(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]

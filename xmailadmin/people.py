@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
@@ -27,6 +28,7 @@ __all__ = [
     "address_of",
     "change_roles",
     "disable",
+    "disconnect",
     "enable",
     "invite",
     "link_for",
@@ -196,6 +198,15 @@ def remove_second_factor(by: HttpRequest | None, person: User, factors: Collecti
         ended = sessions.end_all(person, keep=by)
         audit.record(by, "person.second_factor_removed", person, sessions=ended)
     return True
+
+
+def disconnect(by: HttpRequest, person: User) -> None:
+    """Takes away the login at the team's provider; sessions end too."""
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=person.pk)
+        if SocialAccount.objects.filter(user=person).delete()[0]:
+            sessions.end_all(person, keep=by)
+            audit.record(by, "single_sign_on.disconnected", person)
 
 
 def _hash(token: str) -> str:

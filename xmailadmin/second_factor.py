@@ -195,7 +195,6 @@ def _key_is_refused() -> Iterator[None]:
     try:
         yield
     except (ValidationError, *RUBBISH) as error:
-        webauthn.clear_state()  # what was asked is asked only once
         if isinstance(error, ValidationError) and error.code != "incorrect_code":
             raise
         raise ValidationError(KEY_REFUSED) from error

@@ -13,6 +13,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F
@@ -20,6 +21,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
+from xmailadmin.audit import SHUT_OUT
 from xmailadmin.models import User
 
 __all__ = ["SessionActivityMiddleware", "SessionStore", "begin", "end_all", "sessions_of"]
@@ -82,7 +84,7 @@ def end_all(user: User, *, keep: HttpRequest | None = None) -> int:
         if keep is not None and isinstance(asking, User):
             others = others.exclude(session_key=keep.session.session_key)
             if not asking.as_read().select_for_update():
-                raise PermissionDenied
+                raise PermissionDenied(SHUT_OUT)
         User.objects.filter(pk=user.pk).update(sessions_ended=F("sessions_ended") + 1)
         user.refresh_from_db(fields=["sessions_ended"])
         ended = list(others)
@@ -91,5 +93,8 @@ def end_all(user: User, *, keep: HttpRequest | None = None) -> int:
         if keep is not None and isinstance(asking, User):
             asking.sessions_ended = user.sessions_ended
             keep.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-            keep.session.save()  # at once: other requests of this session may be under way
+            try:
+                keep.session.save()  # at once: other requests of this session may be under way
+            except UpdateError:
+                raise PermissionDenied(SHUT_OUT) from None
     return len(ended)

@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from xmailadmin import audit, limits
 from xmailadmin.models import AccessLink, User
+from xmailadmin.oidc import Bounded
 
 __all__ = ["SocialAccountAdapter", "connect", "found"]
 
@@ -33,6 +34,12 @@ FOUND_S = 600
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Makes nobody an account, and leads people to the one they have."""
+
+    def get_requests_session(self) -> Any:
+        session = super().get_requests_session()
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, Bounded())
+        return session
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return False

@@ -13,6 +13,11 @@ urlpatterns = [
     path("people/<int:pk>/enable/", people.person_enable, name="person_enable"),
     path("people/<int:pk>/link/", people.person_link, name="person_link"),
     path("people/<int:pk>/two-factor/", people.person_second_factor, name="person_second_factor"),
+    path(
+        "people/<int:pk>/single-sign-on/",
+        people.person_single_sign_on,
+        name="person_single_sign_on",
+    ),
     path("people/<int:pk>/sessions/", people.person_sessions, name="person_sessions"),
     path("audit/", audit.audit_list, name="audit_list"),
     path("audit/verify/", audit.audit_verify, name="audit_verify"),

@@ -193,13 +193,16 @@ def identity_of(connection: asyncssh.SSHClientConnection) -> str:
 def parse_jump(text: str) -> _Server:
     """A jump host from "user@host[:port] [fingerprint]"; raises TransportError."""
     found = _JUMP.fullmatch(text.strip())
-    if not found or int(found["port"] or PORT) > 65535:
+    fingerprint = normal_fingerprint(found["fingerprint"] or "") if found else ""
+    # One that was cut off would be none, and the key would log in to whoever answers.
+    cut_off = found and found["fingerprint"] and not re.fullmatch("[0-9a-f]{64}", fingerprint)
+    if not found or cut_off or int(found["port"] or PORT) > 65535:
         raise TransportError(Message("ssh.bad_jump", {"jump": repr(text)}), permanent=True)
     return _Server(
         found["host"].strip("[]"),
         int(found["port"] or PORT),
         found["user"],
-        normal_fingerprint(found["fingerprint"] or ""),
+        fingerprint,
     )
 
 
@@ -329,5 +332,5 @@ class _Errors:
 
 def nonsense(error: BaseException) -> TransportError:
     """Returns what is told of a server whose packets nobody understands; the log says more."""
-    logger.warning("An SSH server sent what cannot be understood", exc_info=error)
+    logger.warning("An SSH server sent what cannot be understood: %r", error)
     return TransportError(Message("ssh.nonsense"))

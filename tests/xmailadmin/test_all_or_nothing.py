@@ -74,6 +74,8 @@ def test_what_cannot_be_put_on_record_is_not_done(
     hers = Authenticator.objects.create(user=hanako, type="webauthn", data={"name": "green"})
     taros.post(reverse("mfa_generate_recovery_codes"))
     Authenticator.objects.create(user=taro, type="webauthn", data={"name": "blue"})
+    elsewhere = people.signed_in(taro).session.session_key
+    UserSession.objects.create(user=taro, session_key=elsewhere, ip="192.0.2.1")
     login = SocialAccount.objects.create(user=taro, provider="sso", uid="7")
     host, off = local_host(tmp_path, "mail1"), local_host(tmp_path, "mail2", disabled=True)
     key = Authenticator.objects.get(user=taro, type="webauthn")

@@ -89,3 +89,19 @@ def test_a_command_refuses_in_one_line(new_portal: Portal, name: str, value: str
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"xmailadmin: {name}")
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("redis://broker:6379/0", "redis://broker:6379/0"),
+        ("rediss://broker:6379/0", "rediss://broker:6379/0?ssl_cert_reqs=required"),
+        ("rediss://b/0?ssl_ca_certs=/ca", "rediss://b/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
+        ("rediss://broker/0?ssl_cert_reqs=none", "rediss://broker/0?ssl_cert_reqs=none"),
+    ],
+)
+def test_a_broker_by_tls_has_to_be_the_one_that_is_meant(
+    monkeypatch: pytest.MonkeyPatch, url: str, meant: str
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", url)
+    assert environment.broker("CELERY_BROKER_URL", "memory://") == meant

@@ -52,6 +52,7 @@ def test_a_configuration_that_is_none_is_told_in_words(
         ("authorization_endpoint", ["https://idp.example.jp"]),
         ("authorization_endpoint", "javascript:alert(1)"),
         ("userinfo_endpoint", "file:///etc/passwd"),
+        ("more", "x" * 2_000_000),  # nobody knows whether it would end
         ("issuer", 7),
     ],
 )

@@ -257,10 +257,3 @@ def test_an_answer_of_a_key_is_not_taken_long_after_it_was_asked(hanako: User) -
     with time_machine.travel(timezone.now() + timedelta(seconds=ANSWER_S + 1)):
         client.post(CONFIRM, answer)
     assert failures() == 1
-
-
-def test_what_a_key_was_asked_is_asked_once(hanako: User) -> None:
-    client, key = at_second_step(hanako)
-    answer = {"credential": key.used(client)}
-    client.post(SIGN_IN, {"credential": Key().used(client)}, secure=True)
-    assert not signed_in(client.post(SIGN_IN, answer, secure=True))

@@ -374,3 +374,17 @@ def test_the_environment_alone_sets_it_up(new_portal: Portal) -> None:
             location = visit(f"{new_portal.url}{START}")
             assert location.startswith(f"{running.url}/authorize?")
             assert "code_challenge=" in location
+
+
+def test_an_administrator_disconnects_somebodys_login(provider: Provider, taro: User) -> None:
+    sign_in(browser := Client())
+    boss = people.signed_in(people.person("administrator", username="boss"), confirmed=True)
+    assert "Taro@example.jp" in boss.get(taro.get_absolute_url()).content.decode()
+    address = reverse("person_single_sign_on", args=[taro.pk])
+    assert "Disconnect the single sign-on of taro?" in boss.get(address).content.decode()
+    for _twice in range(2):
+        assert boss.post(address).headers["Location"] == taro.get_absolute_url()
+    assert not SocialAccount.objects.exists()
+    assert browser.get("/").status_code == 302
+    entry = AuditEntry.objects.get(action="single_sign_on.disconnected")
+    assert (entry.actor_name, entry.object_name) == ("boss", "taro")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -18,6 +18,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -126,8 +127,7 @@ def shown_once(
         codes = Authenticator.objects.filter(
             user_id=request.user.pk, type=Authenticator.Type.RECOVERY_CODES
         ).first()
-        seen_at = codes.data.get("viewed_at") if codes is not None else None
-        if seen_at is None or time.time() - seen_at < FRESH_S:
+        if codes is None or timezone.now() - codes.created_at < timedelta(seconds=FRESH_S):
             return view(request)
         told = _(
             "Recovery codes are shown only when they are made. Make new ones if you have lost them."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -29,6 +30,7 @@ __all__ = [
     "person_roles",
     "person_second_factor",
     "person_sessions",
+    "person_single_sign_on",
 ]
 
 GET_OR_POST = ("GET", "HEAD", "POST")
@@ -94,6 +96,7 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "person": person,
         "self": person.pk == request.user.pk,
         "factors": Authenticator.objects.filter(user=person).order_by("created_at"),
+        "logins": SocialAccount.objects.filter(user=person),
         "sessions": sessions.sessions_of(person),
         "link": AccessLink.objects.filter(user=person).first(),
         "confirmed": is_fresh(request),
@@ -170,7 +173,9 @@ def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then removes the second factor of a person who has lost it."""
     person = get_object_or_404(User, pk=pk)
     if request.method == "POST":
-        meant = [int(pk) for pk in request.POST.getlist("factor") if pk.isdecimal()]
+        meant = [
+            int(pk) for pk in request.POST.getlist("factor") if pk.isdecimal() and len(pk) < 19
+        ]
         if people.remove_second_factor(request, person, meant):
             told = _("The second factor of %(name)s is removed, and every session has ended.")
             messages.success(request, told % _name(person))
@@ -181,6 +186,19 @@ def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
     context = _asking(person, _("Remove the second factor"), danger=True)
     context["factors"] = Authenticator.objects.filter(user=person)
     return render(request, "people/person_second_factor.html", context)
+
+
+@require_http_methods(GET_OR_POST)
+def person_single_sign_on(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks first, then takes away the login by which a person comes in through the provider."""
+    person = get_object_or_404(User, pk=pk)
+    if request.method == "POST":
+        people.disconnect(request, person)
+        told = _("The login of %(name)s is disconnected, and every session has ended.")
+        messages.success(request, told % _name(person))
+        return redirect(person)
+    context = _asking(person, _("Disconnect the login"), danger=True)
+    return render(request, "people/person_single_sign_on.html", context)
 
 
 @require_POST
