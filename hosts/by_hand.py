@@ -64,10 +64,15 @@ def can_mend(host: Host) -> bool:
 
 
 def mend_mode(host: Host, *, by: HttpRequest | User | None) -> None:
-    """Makes the private key on the host readable by its owner alone. Raises Refused."""
+    """Makes the private key on the host readable by its owner alone. Raises Refused.
+
+    It is on record before the host is touched, since nobody can take that back if it is not.
+    """
     with _held(host):
-        _do(_set_private(_target(host)))
-        audit.record(by, "host.mend", host)
+        target = _target(host)
+        with transaction.atomic(durable=True):
+            audit.record(by, "host.mend", host)
+        _do(_set_private(target))
 
 
 def say_mended(host: Host, *, by: HttpRequest | User | None) -> None:

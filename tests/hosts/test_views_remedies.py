@@ -6,8 +6,10 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from django.db import DatabaseError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -15,6 +17,8 @@ from django.utils import timezone
 from certs.models import Pair
 from hosts import deploy, ledger
 from hosts.models import Diagnosis, Host, Installation
+from hosts.transports import Target
+from tests import people
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
 from tests.doubles.xmail import XMail
@@ -27,7 +31,8 @@ from tests.factories import (
     pair_spec,
 )
 from tests.hosts.pages import text
-from xmailadmin.models import AuditEntry
+from xmailadmin import audit
+from xmailadmin.models import AuditEntry, User
 from xmailadmin.tables import PAGE
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +142,43 @@ def test_a_key_that_others_can_read_is_taken_from_them(
     assert "Only its owner can read the private key now." in done
     assert key.stat().st_mode & 0o777 == 0o600
     assert f'action="{to("host_mend", host)}"' not in look(admin_client, host)
+
+
+def test_a_key_is_left_alone_that_cannot_be_put_on_record(
+    admin_client: Client, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Path(host.mailroot, "server.key")
+    key.chmod(0o644)
+    monkeypatch.setattr(audit, "record_all", Mock(side_effect=DatabaseError))
+    admin_client.raise_request_exception = False
+    assert admin_client.post(to("host_mend", host)).status_code == 500
+    assert key.stat().st_mode & 0o777 == 0o644
+    host.refresh_from_db()
+    assert host.token == "", "the next one need not wait"
+
+
+@pytest.mark.parametrize("deed", ["host_mend", "host_adopt"])
+def test_who_is_switched_off_while_the_host_is_read_does_nothing_there(
+    host: Host, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    write_pair(Path(host.mailroot), OTHER.key, OTHER.certificate)
+    key = Path(host.mailroot, "server.key")
+    key.chmod(0o644)
+    taro = people.person("operator", username="taro")
+    browser = people.signed_in(taro, confirmed=True)
+    target = Host.target
+
+    def slow(host: Host) -> Target:
+        User.objects.filter(pk=taro.pk).update(is_active=False)
+        return target(host)
+
+    monkeypatch.setattr(Host, "target", slow)
+    assert browser.post(to(deed, host)).status_code == 403
+    assert key.stat().st_mode & 0o777 == 0o644
+    recorded = host.pair
+    host.refresh_from_db()
+    assert (host.pair, host.token) == (recorded, "")
+    assert not AuditEntry.objects.filter(actor=taro).exists()
 
 
 def test_the_mode_that_ctrl_leaves_is_told_until_somebody_says_that_it_was_mended(
