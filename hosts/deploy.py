@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from certs.models import Pair
 from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
+from hosts.models.host import PLACE
 from hosts.order import IN_CLEAR
 from hosts.turns import final, ring, settle
 from xmailadmin import audit
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 __all__ = [
     "NothingToRollBack",
     "cancel",
+    "changed_by",
     "create_deployment",
     "disable",
+    "left_out",
+    "moved",
     "put_right",
     "retry",
     "retryable",
@@ -40,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 HOSTS_AN_ENTRY = 100  # of the audit
 Status = Installation.Status
+CHANGED = (Status.INSTALLED, Status.REMOVED)
 
 
 class NothingToRollBack(Exception):
@@ -75,13 +80,13 @@ def create_deployment(
 def rollback_host(host: Host, *, by: HttpRequest | User | None, remove: bool = False) -> Deployment:
     """Returns a new deployment that puts back what `host` held before its last change.
 
-    Raises NothingToRollBack if nothing was changed, or if there was no pair before and `remove`
-    does not ask to take the pair away again.
+    Raises NothingToRollBack if nothing was changed, if that was at another place than where the
+    host is now, or if there was no pair before and `remove` does not ask to take the pair away.
     """
     undone = undoable(host)
     if undone is None:
         raise NothingToRollBack(Message("rollback.nothing", {"host": host.name}))
-    _check_earlier(undone, remove)
+    _check(undone, remove)
     deployment = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=undone.deployment)
     return _save(deployment, [(host, undone.previous_pair)], by)
 
@@ -91,22 +96,19 @@ def rollback_deployment(
 ) -> Deployment:
     """Returns a new deployment that undoes `deployment` on every host that it changed last.
 
-    Hosts that something else changed since keep what they have. Raises NothingToRollBack if no
-    host is left.
+    Hosts that something else changed since keep what they have, and so do those `left_out`.
+    Raises NothingToRollBack if no host is left.
     """
     chosen: list[tuple[Host, Pair | None]] = []
     refusal = Message("rollback.nothing_left", {"deployment": deployment.pk})
-    changed = deployment.installations.filter(
-        status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False
-    )
-    for row in changed.select_related("host", "previous_pair").order_by("pk"):
+    for row in changed_by(deployment).select_related("host", "previous_pair").order_by("pk"):
         host = row.host
         assert host is not None  # noqa: S101  filtered above
         latest = undoable(host)
         if latest is None or latest.pk != row.pk:
             continue
         try:
-            _check_earlier(row, remove)
+            _check(row, remove)
         except NothingToRollBack as error:
             refusal = error.message
             continue
@@ -115,6 +117,29 @@ def rollback_deployment(
         raise NothingToRollBack(refusal)
     again = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=deployment)
     return _save(again, chosen, by)
+
+
+def changed_by(deployment: Deployment) -> QuerySet[Installation]:
+    """Returns the rows of the hosts that a deployment changed, but for those that were deleted."""
+    return deployment.installations.filter(status__in=CHANGED, host__isnull=False)
+
+
+def left_out(deployment: Deployment) -> list[Installation]:
+    """Returns the rows that no roll back undoes, since their hosts are at another place by now."""
+    place = (f"host__{name}" for name in PLACE)
+    rows = changed_by(deployment).select_related("host").order_by("host_name")
+    rows = rows.only("host", "host_name", "host_place", "place_digest", *place)
+    return [row for row in rows.iterator(chunk_size=500) if row.host_moved]
+
+
+def moved(row: Installation) -> Message | None:
+    """Says why `row` cannot be undone, if its host is at another place by now.
+
+    What a host held at one place is no matter of another place, where somebody else's key may be.
+    """
+    if not row.host_moved:
+        return None
+    return Message("rollback.moved", {"host": row.host_name, "place": row.host_place})
 
 
 def retryable(deployment: Deployment) -> QuerySet[Installation]:
@@ -137,6 +162,8 @@ def retry(deployment: Deployment, *, by: HttpRequest | User | None) -> Deploymen
     The host that was to go first and failed goes first again.
     """
     rows = list(retryable(deployment).select_related("host", "pair").order_by("host_name"))
+    if deployment.kind == Deployment.Kind.ROLLBACK:
+        rows = [row for row in rows if not row.host_moved]
     chosen = [(row.host, row.pair) for row in rows if row.host is not None]
     if not chosen:
         return None
@@ -155,9 +182,9 @@ def undoable(host: Host) -> Installation | None:
     Rolling back again goes one step further back: each earlier roll back has undone one change.
     """
     undone = 0
-    changes = host.installations.filter(
-        status__in=(Status.INSTALLED, Status.REMOVED)
-    ).select_related("deployment", "previous_pair")
+    changes = host.installations.filter(status__in=CHANGED).select_related(
+        "deployment", "previous_pair"
+    )
     for row in changes.order_by("-pk").iterator(chunk_size=50):
         if row.deployment.kind == Deployment.Kind.ROLLBACK:
             undone += 1
@@ -207,7 +234,9 @@ def put_right(overtaken: Installation) -> Deployment | None:
     return None
 
 
-def _check_earlier(undone: Installation, remove: bool) -> None:
+def _check(undone: Installation, remove: bool) -> None:
+    if refusal := moved(undone):
+        raise NothingToRollBack(refusal)
     earlier = undone.previous_pair
     if earlier is None and not remove:
         raise NothingToRollBack(Message("rollback.first", {"host": undone.host_name}))

@@ -129,9 +129,6 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
         }
         for row in (rows[pk] for pk in page if pk in rows)
     ]
-    undoable = deployment.installations.filter(
-        status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False
-    )
     return {
         "deployment": deployment,
         "counts": [{"status": status, "number": number} for status, number in counts.items()],
@@ -146,7 +143,7 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
             "%(done)s of %(total)s host is done.", "%(done)s of %(total)s hosts are done.", total
         )
         % {"done": total - left, "total": total},
-        "undoable": deployment.finished and undoable.exists(),
+        "undoable": deployment.finished and deploy.changed_by(deployment).exists(),
         "again": bool(deployment.finished and bad and deploy.retryable(deployment).exists()),
     }
 
@@ -183,6 +180,7 @@ def deployment_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 def deployment_rollback(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then puts back on every host what it held before this deployment."""
     deployment = get_object_or_404(_detailed(), pk=pk)
+    left_out = deploy.left_out(deployment)
     if request.method == "POST":
         try:
             back = deploy.rollback_deployment(
@@ -191,18 +189,22 @@ def deployment_rollback(request: HttpRequest, pk: int) -> HttpResponse:
         except deploy.NothingToRollBack as refusal:
             messages.error(request, present.say(refusal.message))
             return redirect(deployment)
+        if left_out:
+            told = ngettext(
+                "%(count)s host is left out, because it is at another place by now.",
+                "%(count)s hosts are left out, because they are at another place by now.",
+                len(left_out),
+            )
+            messages.warning(request, told % {"count": len(left_out)})
         return redirect(back)
-    changed = (
-        deployment.installations.filter(
-            status__in=(Status.INSTALLED, Status.REMOVED), host__isnull=False
-        )
-        .select_related("previous_pair")
-        .order_by("host_name")
-    )
+    changed = deploy.changed_by(deployment).exclude(pk__in=[row.pk for row in left_out])
+    changed = changed.select_related("previous_pair").order_by("host_name")
     context = {
         "deployment": deployment,
         "rows": changed[:PAGE],
         "more": max(0, changed.count() - PAGE),
+        "left_out": left_out[:PAGE],
+        "more_left_out": max(0, len(left_out) - PAGE),
         "without": changed.filter(previous_pair=None).count(),
         "confirm": _("Roll back"),
         "cancel_url": deployment.get_absolute_url(),

@@ -186,6 +186,7 @@ def host_rollback(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "host": host,
         "undone": undone,
+        "refusal": present.say(deploy.moved(undone)) if undone is not None else "",
         "confirm": _("Roll back"),
         "cancel_url": host.get_absolute_url(),
         "danger": True,

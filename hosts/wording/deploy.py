@@ -50,6 +50,10 @@ TEXTS: dict[str, Promise] = {
         "No host still holds what deployment #%(deployment)s installed, "
         "so there is nothing to roll back."
     ),
+    "rollback.moved": _(
+        "%(host)s is at another place by now: what could be rolled back was done at %(place)s. "
+        "Install the pair that it shall have where it is."
+    ),
     "rollback.first": _(
         "%(host)s had no pair before, so there is nothing to go back to. "
         "The pair can be removed instead; XMail then offers no TLS."

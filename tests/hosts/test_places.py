@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 from django.forms import model_to_dict
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
+from certs.models import Pair
 from hosts import deploy, ledger, turns
 from hosts.host_form import HostForm
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host, on_disk
 from tests.hosts import pages
+from tests.hosts.commands import run
 from tests.hosts.pages import text
 from xmailadmin import audit_words, celery
 from xmailadmin.models import AuditEntry
@@ -220,6 +223,101 @@ def test_what_two_workers_left_is_not_put_right_at_another_place(host: Host, edi
     shutil.rmtree(host.mailroot)
     assert "The changes are saved." in edit()
     assert deploy.put_right(ended(deployment)) is None
+    assert on_disk(now(host)) == (None, None)
+
+
+# --- Roll backs ----------------------------------------------------------------------------------
+
+MOVED = "is at another place by now: what could be rolled back was done at"
+
+
+@pytest.fixture
+def others() -> Pair:
+    """The pair of whoever owns the place to which the host is moved."""
+    return issued_pair(common_name="others.dojo.jp")
+
+
+def installed(*hosts: Host) -> Deployment:
+    """Each host held another pair before."""
+    for _ in range(2):
+        latest = deploy.create_deployment(issued_pair(), hosts, by=None)
+        run_all()
+    return latest
+
+
+def test_what_was_installed_at_one_place_is_not_rolled_back_at_another(
+    admin_client: Client, host: Host, edit: Edit, others: Pair
+) -> None:
+    latest, before = installed(host), on_disk(host)
+    edit()
+    write_pair(Path(now(host).mailroot), *files(others))
+    address = reverse("host_rollback", args=[host.pk])
+    asked = admin_client.get(address)
+    assert f"{MOVED} {host.mailroot}." in text(asked)
+    assert f'action="{address}"' not in asked.content.decode()
+    for pressed in (address, reverse("deployment_rollback", args=[latest.pk])):
+        refused = text(admin_client.post(pressed, {"remove": "on"}, follow=True))
+        assert f"{MOVED} {host.mailroot}." in refused
+    assert MOVED in run("rollback_host", host.name, "--remove").error
+    assert MOVED in run("rollback_deployment", str(latest.pk), "--remove").error
+    assert not Deployment.objects.filter(kind="ROLLBACK").exists()
+    assert (on_disk(now(host)), on_disk(host)) == (files(others), before)
+    edit(mailroot=host.mailroot)
+    deploy.rollback_host(now(host), by=None)
+    run_all()
+    assert on_disk(host) != before, "back where it was"
+
+
+def test_what_is_done_where_the_host_is_now_can_be_rolled_back(
+    host: Host, edit: Edit, others: Pair
+) -> None:
+    installed(host)
+    edit()
+    write_pair(Path(now(host).mailroot), *files(others))
+    deploy.create_deployment(issued_pair(), [now(host)], by=None)
+    run_all()
+    deploy.rollback_host(now(host), by=None)
+    run_all()
+    assert on_disk(now(host)) == files(others)
+    with pytest.raises(deploy.NothingToRollBack, match=r"rollback\.moved"):
+        deploy.rollback_host(now(host), by=None, remove=True)
+
+
+@pytest.mark.parametrize("by", ["page", "command"])
+def test_a_roll_back_of_many_leaves_out_who_was_moved_and_says_so(
+    admin_client: Client, host: Host, edit: Edit, tmp_path: Path, others: Pair, by: str
+) -> None:
+    stays = local_host(tmp_path, "mail2")
+    latest = installed(host, stays)
+    before = on_disk(stays)
+    edit()
+    write_pair(Path(now(host).mailroot), *files(others))
+    if by == "page":
+        address = reverse("deployment_rollback", args=[latest.pk])
+        consequences, _, left_out = text(admin_client.get(address)).partition("Left out, because")
+        assert stays.name in consequences
+        assert f"{host.name} {host.mailroot}" in left_out
+        done = text(admin_client.post(address, follow=True))
+        assert "1 host is left out, because it is at another place by now." in done
+        run_all()
+    else:
+        told = run("rollback_deployment", str(latest.pk))
+        assert f"Left out, at another place by now: {host.name}" in told.error
+    back = Deployment.objects.get(kind="ROLLBACK")
+    assert [row.host for row in back.installations.all()] == [stays]
+    assert on_disk(stays) not in (before, (None, None))
+    assert on_disk(now(host)) == files(others)
+
+
+def test_a_roll_back_that_failed_is_not_tried_again_at_another_place(
+    host: Host, edit: Edit
+) -> None:
+    installed(host)
+    back = deploy.rollback_host(host, by=None)
+    edit()
+    run_all()
+    assert ended(back).status == Status.FAILED
+    assert deploy.retry(back, by=None) is None
     assert on_disk(now(host)) == (None, None)
 
 

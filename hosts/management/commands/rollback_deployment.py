@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from hosts.deploy import NothingToRollBack, rollback_deployment
+from hosts.deploy import NothingToRollBack, left_out, rollback_deployment
 from hosts.management.deploying import DeployingCommand
 from hosts.models import Deployment
 from hosts.wording import word
@@ -30,4 +30,8 @@ class Command(DeployingCommand):
             again = rollback_deployment(deployment, by=None, remove=options["remove"])
         except NothingToRollBack as error:
             self.fail(word(error.message))
-        return self.deploy(again, no_wait=options["no_wait"])
+        elsewhere = [row.host_name for row in left_out(deployment)]
+        if elsewhere and not self.json:
+            self.stderr.write(f"Left out, at another place by now: {', '.join(elsewhere)}")
+        result, failed = self.deploy(again, no_wait=options["no_wait"])
+        return {**result, "left_out": elsewhere}, failed
