@@ -74,6 +74,8 @@ def reader_renew(request: HttpRequest, pk: int) -> HttpResponse:
     page = _page(pk)
     if request.method == "POST":
         with transaction.atomic():
+            # Locked and read anew: all of it is saved.
+            page = get_object_or_404(ReaderPage.objects.select_for_update(), pk=pk)
             page.switch_on()
             audit.record(request, "reader.renew", page.subject, server=page.server_name)
         messages.success(request, _("The page has a new link. The old one does not work any more."))

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from certs.models import Pair
 from hosts.models import Host, ReaderPage
+from hosts.views import reader_team
 from tests.factories import issued_pair, local_host
 from tests.hosts.pages import text
 from tests.hosts.reading import (
@@ -134,6 +135,23 @@ def test_the_link_is_renewed(operator: Client, users_page: ReaderPage) -> None:
     assert Client().get(old).status_code == 404
     assert Client().get(path_of(users_page)).status_code == 200
     assert actions() == ["reader.renew"]
+
+
+def test_renewing_the_link_undoes_nothing_that_a_colleague_saves_meanwhile(
+    operator: Client, users_page: ReaderPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = reader_team._page
+
+    def slow(pk: int) -> ReaderPage:
+        page = load(pk)
+        ReaderPage.objects.update(contact="Hanako, extension 7")
+        return page
+
+    monkeypatch.setattr(reader_team, "_page", slow)
+    operator.post(f"/mail-users/{users_page.pk}/renew/")
+    assert actions() == ["reader.renew"]
+    users_page.refresh_from_db()
+    assert users_page.contact == "Hanako, extension 7"
 
 
 def test_the_link_is_withdrawn_and_the_page_switched_on_again(
