@@ -114,7 +114,7 @@ def keep(
 
 @transaction.atomic
 def confirm(note: ClientNote, *, by: Who) -> NoteChange | None:
-    """Keeps that somebody saw today that the note still holds."""
+    """Keeps that somebody saw today that the note, whose row is locked, still holds."""
     before = fields_of(note)
     note.confirmed_on = timezone.localdate()
     return keep(note, by=by, before=before, action=Action.CONFIRMED)
@@ -122,7 +122,10 @@ def confirm(note: ClientNote, *, by: Who) -> NoteChange | None:
 
 @transaction.atomic
 def remove(note: ClientNote, *, by: Who) -> None:
-    """Deletes a note that was made here; its changes stay. Raises ValueError for any other."""
+    """Deletes a note that was made here, whose row is locked; its changes stay.
+
+    Raises ValueError for any other.
+    """
     if not is_own(note):
         raise ValueError(f"{note.key} came with the product")
     _record(note, Action.REMOVED, by, fields_of(note), None)

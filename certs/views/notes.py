@@ -80,9 +80,11 @@ def note_edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@transaction.atomic
 def note_confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """Keeps that somebody saw today that the note holds."""
-    note_changes.confirm(get_object_or_404(ClientNote, pk=pk), by=request)
+    note = get_object_or_404(ClientNote.objects.select_for_update(), pk=pk)
+    note_changes.confirm(note, by=request)
     messages.success(request, _("Confirmed: the note holds as of today."))
     return redirect("client_note_detail", pk)
 
@@ -91,8 +93,9 @@ def note_confirm(request: HttpRequest, pk: int) -> HttpResponse:
 @transaction.atomic
 def client_confirm(request: HttpRequest, slug: str) -> HttpResponse:
     """Confirms every current note of one client at once."""
-    notes = ClientNote.objects.filter(client_slug=slug, historical=False)
-    if not notes.exists():
+    current = ClientNote.objects.filter(client_slug=slug, historical=False)
+    notes = list(current.select_for_update().order_by("pk"))
+    if not notes:
         raise Http404
     done = sum(note_changes.confirm(note, by=request) is not None for note in notes)
     messages.success(
@@ -104,9 +107,10 @@ def client_confirm(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(GET_OR_POST)
+@transaction.atomic
 def note_remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then removes a note that was made here."""
-    note = get_object_or_404(ClientNote, pk=pk)
+    note = get_object_or_404(ClientNote.objects.select_for_update(), pk=pk)
     if not note_changes.is_own(note):
         raise Http404
     if request.method == "POST":

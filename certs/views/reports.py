@@ -71,11 +71,12 @@ def report_accept(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("client_report_list")
     similar = _similar(report)
     if confirmed := [note for note in similar if str(note.pk) == request.POST.get("confirms")]:
-        report.note = confirmed[0]
-        note_changes.confirm(confirmed[0], by=request)
+        note = get_object_or_404(ClientNote.objects.select_for_update(), pk=confirmed[0].pk)
+        report.note = note
+        note_changes.confirm(note, by=request)
         _review(request, report, Status.ACCEPTED)
         messages.success(request, _("The report confirmed a note."))
-        return redirect("client_note_detail", confirmed[0].pk)
+        return redirect("client_note_detail", note.pk)
     form = NoteForm(request.POST) if request.method == "POST" else NoteForm(initial=_offer(report))
     if request.method == "POST" and form.is_valid():
         note = form.prepare()
