@@ -43,7 +43,8 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
         failure: Exception | None = None
         for host, found in zip(rows, facts, strict=True):
             try:
-                kept.append(self._keep(host, found, began))
+                if (row := self._keep(host, found, began)) is not None:
+                    kept.append(row)
             except (OperationalError, InterfaceError):  # the database is away
                 raise
             except Exception as error:
@@ -53,12 +54,14 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
             raise failure
         return kept
 
-    def _keep(self, host: Host, facts: Facts, began: datetime) -> Diagnosis:
+    def _keep(self, host: Host, facts: Facts, began: datetime) -> Diagnosis | None:
+        """Returns the row; None if the host was deleted meanwhile."""
         found = findings(facts, timezone.now())
         level = max((finding.level for finding in found), key=LEVELS.index, default="ok")
         state = {"ok": "ok", "info": "ok"}.get(level, level)
         with transaction.atomic():
-            Host.objects.filter(pk=host.pk).update(state=state)
+            if not Host.objects.filter(pk=host.pk).update(state=state):
+                return None
             host.state = state
             row, _created = self.update_or_create(
                 host=host,
