@@ -45,14 +45,16 @@ def adopt(host: Host, *, by: HttpRequest | User | None) -> Pair:
         if key is None and certificate is None:
             raise Refused(Message("byhand.no_pair", {"host": host.name}))
         with transaction.atomic():
+            held = Host.objects.select_for_update().filter(pk=host.pk, token=token)
+            if not held:
+                raise Refused(Message("byhand.busy", {"host": host.name}))
             pair = Pair.objects.adopt(key, certificate, found_on=host.name)
             if not pair.usable:
                 raise Refused(Message("byhand.unusable", {"host": host.name}))
             values: dict[str, Any] = {"pair": pair, "installed_at": timezone.now()}
             if REGISTRY[host.transport].identity_is_pair:
                 values["trust_fingerprint"] = pair.sha256
-            if not Host.objects.filter(pk=host.pk, token=token).update(**values):
-                raise Refused(Message("byhand.busy", {"host": host.name}))
+            Host.objects.filter(pk=host.pk).update(**values)
             audit.record(by, "host.adopt", host, pair=pair.pk, before=host.pair_id)
     return pair
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -47,15 +47,21 @@ class PairManager(models.Manager["Pair"]):
         nothing that an installation replaces is lost.
         """
         content = content_sha256(key, certificate)
-        if known := self.filter(content_sha256=content).first():
-            return known
-        with transaction.atomic():
-            row = self.create(
-                origin=Pair.Origin.ADOPTED, status=Pair.Status.ISSUED, found_on=found_on
-            )
-            row.keep(key, certificate)
-            row.save()
-            audit.record(None, "pair.adopt", row, host=found_on)
+        known = self.filter(content_sha256=content)
+        if row := known.first():
+            return row
+        try:
+            with transaction.atomic():
+                row = self.create(
+                    origin=Pair.Origin.ADOPTED, status=Pair.Status.ISSUED, found_on=found_on
+                )
+                row.keep(key, certificate)
+                # Before it is saved: whoever adopts the same files elsewhere waits here, and
+                # not for this row with the end of the audit in hand.
+                audit.record(None, "pair.adopt", row, host=found_on)
+                row.save()
+        except IntegrityError:  # somebody else was quicker
+            return known.get()
         return row
 
 
