@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from xmailadmin.models import User
 
 __all__ = [
+    "HostGone",
     "NothingToRollBack",
+    "Refused",
     "cancel",
     "changed_by",
     "create_deployment",
+    "delete",
     "disable",
+    "held",
     "left_out",
     "moved",
     "put_right",
@@ -47,12 +51,20 @@ Status = Installation.Status
 CHANGED = (Status.INSTALLED, Status.REMOVED)
 
 
-class NothingToRollBack(Exception):
-    """There is no earlier pair to go back to; `message` says why and what can be done."""
+class Refused(Exception):
+    """Nothing was begun; `message` says why and what can be done."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(str(message))
         self.message = message
+
+
+class NothingToRollBack(Refused):
+    """There is no earlier pair to go back to."""
+
+
+class HostGone(Refused):
+    """A host that was chosen has been deleted since."""
 
 
 def create_deployment(
@@ -67,7 +79,8 @@ def create_deployment(
     """Returns the new deployment of `pair`, with one queued installation a host.
 
     It waits by itself for a pair that is still being made. `first` goes alone and must succeed
-    before the others begin; after `stop_after` failures (0: never) the rest is cancelled.
+    before the others begin; after `stop_after` failures (0: never) the rest is cancelled. Raises
+    HostGone.
     """
     deployment = Deployment(
         kind=Deployment.Kind.PLACE if place_only else Deployment.Kind.INSTALL,
@@ -81,7 +94,8 @@ def rollback_host(host: Host, *, by: HttpRequest | User | None, remove: bool = F
     """Returns a new deployment that puts back what `host` held before its last change.
 
     Raises NothingToRollBack if nothing was changed, if that was at another place than where the
-    host is now, or if there was no pair before and `remove` does not ask to take the pair away.
+    host is now, or if there was no pair before and `remove` does not ask to take the pair away;
+    HostGone if the host was deleted.
     """
     undone = undoable(host)
     if undone is None:
@@ -97,7 +111,7 @@ def rollback_deployment(
     """Returns a new deployment that undoes `deployment` on every host that it changed last.
 
     Hosts that something else changed since keep what they have, and so do those `left_out`.
-    Raises NothingToRollBack if no host is left.
+    Raises NothingToRollBack if no host is left, HostGone if one was deleted at this moment.
     """
     chosen: list[tuple[Host, Pair | None]] = []
     refusal = Message("rollback.nothing_left", {"deployment": deployment.pk})
@@ -159,7 +173,7 @@ def retryable(deployment: Deployment) -> QuerySet[Installation]:
 def retry(deployment: Deployment, *, by: HttpRequest | User | None) -> Deployment | None:
     """Returns a new deployment that does the rest of this one, as carefully; None: nothing is left.
 
-    The host that was to go first and failed goes first again.
+    The host that was to go first and failed goes first again. Raises HostGone.
     """
     rows = list(retryable(deployment).select_related("host", "pair").order_by("host_name"))
     if deployment.kind == Deployment.Kind.ROLLBACK:
@@ -254,6 +268,7 @@ def _save(
 ) -> Deployment:
     user = by.user if isinstance(by, HttpRequest) else by
     with transaction.atomic():
+        held([host for host, _pair in rows])
         if user is not None and user.is_authenticated:
             deployment.created_by = user
             deployment.created_by_name = user.get_username()
@@ -292,6 +307,14 @@ def _save(
     return deployment
 
 
+def held(hosts: Sequence[Host]) -> None:
+    """Keeps the hosts from being deleted until the transaction ends; raises HostGone."""
+    asked = {host.pk for host in hosts}
+    rows = Host.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk")
+    if len(rows.values_list("pk")) < len(asked):
+        raise HostGone(Message("deploy.host_gone"))
+
+
 def _keys_sent(rows: Sequence[tuple[Host, Pair | None]]) -> list[tuple[Pair, list[str]]]:
     """Returns whose keys go where, some hosts at a time, for the audit."""
     where: dict[Pair, list[str]] = {}
@@ -320,10 +343,9 @@ def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:
 
 def disable(host: Host, *, by: HttpRequest | User | None) -> None:
     """Takes `host` out of deployments, those included that wait for it; what has begun there is
-    finished."""
+    finished. Raises Host.DoesNotExist."""
     with transaction.atomic():
-        # First the host, as HostForm.save does; and nobody claims one that is locked.
-        if Host.objects.select_for_update().get(pk=host.pk).disabled:
+        if _locked(host).disabled:
             return
         waited = host.installations.filter(status__in=Installation.UNFINISHED)
         deployments = list(waited.values_list("deployment", flat=True))
@@ -332,6 +354,25 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
         host.save(update_fields=["disabled"])
         audit.record(by, "host.disable", host)
     settle(Deployment.objects.filter(pk__in=deployments))
+
+
+@transaction.atomic
+def delete(host: Host, *, by: HttpRequest | User | None) -> None:
+    """Removes `host` from the inventory; its history stays. Raises Host.DoesNotExist."""
+    _locked(host)
+    Host.objects.filter(pk=host.pk).delete()
+    audit.record(by, "host.delete", host, mailroot=host.mailroot)
+
+
+def _locked(host: Host) -> Host:
+    """Returns the host with its row locked, so that nobody claims or changes it.
+
+    Everybody locks in one order, or two would wait for each other: installations, hosts, what else
+    there is, and last the end of the audit.
+    """
+    waited = host.installations.filter(status__in=Installation.UNFINISHED).order_by("pk")
+    list(waited.select_for_update().values_list("pk"))
+    return Host.objects.select_for_update().get(pk=host.pk)
 
 
 @transaction.atomic

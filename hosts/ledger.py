@@ -16,7 +16,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -271,6 +277,7 @@ class _Run:
             ours = Installation.objects.filter(pk__in={each.row_id for each in batch})
             ours = ours.filter(token=self.token).select_for_update().order_by("pk")
             held = set(ours.values_list("pk", flat=True))
+            self._lock_hosts(batch)
             for entry in batch:
                 entry.error = None
                 if entry.row_id in held:
@@ -292,6 +299,13 @@ class _Run:
     def _renew(self) -> None:
         for model in (Installation, Host):  # in the order in which `deploy.cancel` locks them
             model._default_manager.filter(token=self.token).update(lease_until=lease_end())
+
+    def _lock_hosts(self, batch: list[Entry]) -> None:
+        """Locks the hosts that the batch changes, before the audit that it may write to."""
+        told = [self.rows[each.row_id].host_id for each in batch if each.what != "step"]
+        if told and connection.features.has_select_for_update:
+            hosts = Host.objects.filter(pk__in=[pk for pk in told if pk is not None])
+            list(hosts.select_for_update(no_key=True).order_by("pk").values_list("pk"))
 
     def _record(self, entry: Entry) -> None:
         row = self.rows[entry.row_id]

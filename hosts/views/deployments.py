@@ -56,15 +56,19 @@ def deployment_new(request: HttpRequest, pk: int) -> HttpResponse:
         asked = {"preview", "judge"} & set(request.POST)
         held = not asked and form.is_valid() and not judging.is_accepted(request, judgement)
         if form.is_valid() and not asked and not held:
-            deployment = deploy.create_deployment(
-                pair,
-                hosts,
-                by=request,
-                place_only=bool(form.cleaned_data["place_only"]),
-                first=form.first,
-                stop_after=form.cleaned_data["stop_after"] or 0,
-            )
-            return redirect(deployment)
+            try:
+                deployment = deploy.create_deployment(
+                    pair,
+                    hosts,
+                    by=request,
+                    place_only=bool(form.cleaned_data["place_only"]),
+                    first=form.first,
+                    stop_after=form.cleaned_data["stop_after"] or 0,
+                )
+            except deploy.HostGone as refusal:
+                form.add_error("which", present.say(refusal.message))
+            else:
+                return redirect(deployment)
     else:
         form = DeploymentForm(initial={"hosts": request.GET.getlist("host")})
         judgement = judging.judge_pair(pair, [host for host, ticked in form.rows if ticked])
@@ -152,7 +156,11 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, object]:
 def deployment_retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Tries again on the hosts where this deployment failed or never began, and only there."""
     deployment = get_object_or_404(_detailed(), pk=pk)
-    again = deploy.retry(deployment, by=request) if deployment.finished else None
+    try:
+        again = deploy.retry(deployment, by=request) if deployment.finished else None
+    except deploy.HostGone as refusal:
+        messages.error(request, present.say(refusal.message))
+        return redirect(deployment)
     if again is None:
         messages.info(request, _("There is no host left on which this could be tried again."))
         return redirect(deployment)
@@ -186,7 +194,7 @@ def deployment_rollback(request: HttpRequest, pk: int) -> HttpResponse:
             back = deploy.rollback_deployment(
                 deployment, by=request, remove="remove" in request.POST
             )
-        except deploy.NothingToRollBack as refusal:
+        except deploy.Refused as refusal:
             messages.error(request, present.say(refusal.message))
             return redirect(deployment)
         if left_out:

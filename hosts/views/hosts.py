@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db import transaction
 from django.db.models import Case, IntegerField, Q, Value, When
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -25,7 +24,7 @@ from hosts.registration import shown_identity
 from hosts.tables import HostTable
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
-from xmailadmin import audit, celery
+from xmailadmin import celery
 from xmailadmin.tables import PAGE, KeysFirst, configure
 
 GET_OR_POST = ("GET", "HEAD", "POST")
@@ -109,7 +108,10 @@ def host_diagnose(request: HttpRequest, pk: int) -> HttpResponse:
 def host_disable(request: HttpRequest, pk: int) -> HttpResponse:
     """Takes the host out of deployments and diagnoses."""
     host = get_object_or_404(Host, pk=pk)
-    deploy.disable(host, by=request)
+    try:
+        deploy.disable(host, by=request)
+    except Host.DoesNotExist:
+        raise Http404 from None
     messages.success(
         request, _("%(host)s is disabled: nothing is installed on it any more.") % _name(host)
     )
@@ -134,9 +136,10 @@ def host_delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then removes the host from the inventory; its history and its files stay."""
     host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
     if request.method == "POST":
-        with transaction.atomic():
-            audit.record(request, "host.delete", host, mailroot=host.mailroot)
-            host.delete()
+        try:
+            deploy.delete(host, by=request)
+        except Host.DoesNotExist:
+            raise Http404 from None
         messages.success(request, _("%(host)s is deleted. Its history is kept.") % _name(host))
         return redirect("host_list")
     context = {
@@ -178,7 +181,7 @@ def host_rollback(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         try:
             deployment = deploy.rollback_host(host, by=request, remove="remove" in request.POST)
-        except deploy.NothingToRollBack as refusal:
+        except deploy.Refused as refusal:
             messages.error(request, present.say(refusal.message))
             return redirect(host)
         return redirect(deployment)

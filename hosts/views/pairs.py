@@ -19,6 +19,7 @@ from hosts import deploy, judging
 from hosts.choosing import HostChoice
 from hosts.forms import InstallPairForm
 from hosts.models import Deployment
+from hosts.views import present
 from xmailadmin import celery
 from xmailadmin.models import User
 
@@ -43,17 +44,23 @@ def pair_new(request: HttpRequest) -> HttpResponse:
     )
     if "judge" in request.POST or not judging.is_accepted(request, judgement):
         return _page(request, form, request.POST.get("after", ""), judgement=judgement)
-    with transaction.atomic():
-        # One request of a person at a time: a form that is sent twice is then seen to be.
-        User.objects.select_for_update().get(username=request.user.get_username())
-        if (made := _made_by_this_form(request, form)) is not None:
-            messages.info(request, _("This form was sent before; the pair was not made twice."))
-            return redirect(made)
-        pair = Pair.objects.request(form.spec, by=request, memo=form.cleaned_data["memo"])
-        deployment: Deployment | None = None
-        if form.cleaned_data["install_now"]:
-            deployment = deploy.create_deployment(pair, form.chosen(), by=request)
-        transaction.on_commit(lambda: celery.ring("certs.tasks.make_pair", pair.pk))
+    try:
+        with transaction.atomic():
+            hosts = list(form.chosen()) if form.cleaned_data["install_now"] else []
+            deploy.held(hosts)  # before the audit, as everywhere
+            # One request of a person at a time: a form that is sent twice is then seen to be.
+            User.objects.select_for_update().get(username=request.user.get_username())
+            if (made := _made_by_this_form(request, form)) is not None:
+                messages.info(request, _("This form was sent before; the pair was not made twice."))
+                return redirect(made)
+            pair = Pair.objects.request(form.spec, by=request, memo=form.cleaned_data["memo"])
+            deployment: Deployment | None = None
+            if hosts:
+                deployment = deploy.create_deployment(pair, hosts, by=request)
+            transaction.on_commit(lambda: celery.ring("certs.tasks.make_pair", pair.pk))
+    except deploy.HostGone as refusal:
+        form.add_error("which", present.say(refusal.message))
+        return _page(request, form, request.POST.get("after", ""))
     return redirect(deployment or pair)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -22,7 +22,10 @@ def host_reinstall(request: HttpRequest, pk: int) -> HttpResponse:
     if host.disabled or host.pair is None or not host.pair.usable:
         messages.error(request, _("There is no recorded pair that could be installed there."))
         return redirect(host)
-    return redirect(deploy.create_deployment(host.pair, [host], by=request))
+    try:
+        return redirect(deploy.create_deployment(host.pair, [host], by=request))
+    except deploy.HostGone:
+        raise Http404 from None
 
 
 @require_http_methods(("GET", "HEAD", "POST"))

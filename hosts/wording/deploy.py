@@ -5,6 +5,9 @@ from django.utils.translation import gettext_lazy as _
 
 TEXTS: dict[str, Promise] = {
     "deploy.host_deleted": _("The host was deleted before its turn came."),
+    "deploy.host_gone": _(
+        "One of these hosts is disabled or was deleted meanwhile. Please choose again."
+    ),
     "deploy.host_disabled": _(
         "Cancelled, because the host was disabled before its turn came. "
         "Enable it and install again if it shall have the pair."

@@ -7,9 +7,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from certs.models import Pair
-from hosts.deploy import create_deployment
+from hosts.deploy import HostGone, create_deployment
 from hosts.judging import judge_pair
 from hosts.management.deploying import DeployingCommand
+from hosts.wording import word
 
 
 class Command(DeployingCommand):
@@ -45,9 +46,12 @@ class Command(DeployingCommand):
             if first is None:
                 self.fail(f"--first {options['first']} is not among the hosts of the deployment.")
         warnings = self.warn(judge_pair(pair, hosts))
-        deployment = create_deployment(
-            pair, hosts, by=None, place_only=options["place_only"], first=first,
-            stop_after=options["stop_after"],
-        )  # fmt: skip
+        try:
+            deployment = create_deployment(
+                pair, hosts, by=None, place_only=options["place_only"], first=first,
+                stop_after=options["stop_after"],
+            )  # fmt: skip
+        except HostGone as error:
+            self.fail(word(error.message))
         result, failed = self.deploy(deployment, no_wait=options["no_wait"], pair=pair)
         return result | {"warnings": warnings}, failed

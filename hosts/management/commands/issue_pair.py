@@ -11,10 +11,11 @@ from django.db import transaction
 from certs.models import Pair
 from certs.problems import explain
 from certs.spec import PairSpec, SpecError
-from hosts.deploy import create_deployment
+from hosts.deploy import HostGone, create_deployment, held
 from hosts.judging import judge_spec
 from hosts.management.deploying import DeployingCommand
 from hosts.reports import pair_json
+from hosts.wording import word
 
 
 class Command(DeployingCommand):
@@ -75,9 +76,13 @@ class Command(DeployingCommand):
             self.fail(*(f"{each.field}: {explain(each)}" for each in error.errors))
         hosts = self.hosts(options["install"]) if options["install"] else []
         warnings = self.warn(judge_spec(spec, hosts))
-        with transaction.atomic():
-            pair = Pair.objects.request(spec, by=None, memo=options["memo"])
-            deployment = create_deployment(pair, hosts, by=None) if hosts else None
+        try:
+            with transaction.atomic():
+                held(hosts)  # before the audit, as everywhere
+                pair = Pair.objects.request(spec, by=None, memo=options["memo"])
+                deployment = create_deployment(pair, hosts, by=None) if hosts else None
+        except HostGone as error:
+            self.fail(word(error.message))
         if options["no_wait"]:
             self.say(f"#{pair.pk} is asked for; a running portal makes it.")
         else:

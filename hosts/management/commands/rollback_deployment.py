@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from hosts.deploy import NothingToRollBack, left_out, rollback_deployment
+from hosts.deploy import Refused, left_out, rollback_deployment
 from hosts.management.deploying import DeployingCommand
 from hosts.models import Deployment
 from hosts.wording import word
@@ -28,7 +28,7 @@ class Command(DeployingCommand):
             self.fail(f"There is no deployment {options['deployment']}.")
         try:
             again = rollback_deployment(deployment, by=None, remove=options["remove"])
-        except NothingToRollBack as error:
+        except Refused as error:
             self.fail(word(error.message))
         elsewhere = [row.host_name for row in left_out(deployment)]
         if elsewhere and not self.json:

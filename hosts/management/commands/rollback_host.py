@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from hosts.deploy import NothingToRollBack, rollback_host
+from hosts.deploy import Refused, rollback_host
 from hosts.management.deploying import DeployingCommand
 from hosts.wording import word
 
@@ -25,6 +25,6 @@ class Command(DeployingCommand):
         (host,) = self.hosts([options["host"]])
         try:
             deployment = rollback_host(host, by=None, remove=options["remove"])
-        except NothingToRollBack as error:
+        except Refused as error:
             self.fail(word(error.message))
         return self.deploy(deployment, no_wait=options["no_wait"])
