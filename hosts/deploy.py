@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from certs.models import Pair
 from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
-from hosts.models.host import PLACE
+from hosts.models.host import PLACE, one_at_a_time
 from hosts.order import IN_CLEAR
 from hosts.turns import final, ring, settle
 from xmailadmin import audit
@@ -344,7 +344,7 @@ def cancel(deployment: Deployment, *, by: HttpRequest | User | None) -> int:
 def disable(host: Host, *, by: HttpRequest | User | None) -> None:
     """Takes `host` out of deployments, those included that wait for it; what has begun there is
     finished. Raises Host.DoesNotExist."""
-    with transaction.atomic():
+    with one_at_a_time():
         if _locked(host).disabled:
             return
         waited = host.installations.filter(status__in=Installation.UNFINISHED)
@@ -356,19 +356,20 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
     settle(Deployment.objects.filter(pk__in=deployments))
 
 
-@transaction.atomic
 def delete(host: Host, *, by: HttpRequest | User | None) -> None:
     """Removes `host` from the inventory; its history stays. Raises Host.DoesNotExist."""
-    _locked(host)
-    Host.objects.filter(pk=host.pk).delete()
-    audit.record(by, "host.delete", host, mailroot=host.mailroot)
+    with one_at_a_time():
+        _locked(host)
+        Host.objects.filter(pk=host.pk).delete()
+        audit.record(by, "host.delete", host, mailroot=host.mailroot)
 
 
 def _locked(host: Host) -> Host:
     """Returns the host with its row locked, so that nobody claims or changes it.
 
     Everybody locks in one order, or two would wait for each other: installations, hosts, what else
-    there is, and last the end of the audit.
+    there is, and last the end of the audit. What is asked for between the first two is not locked:
+    that takes one_at_a_time.
     """
     waited = host.installations.filter(status__in=Installation.UNFINISHED).order_by("pk")
     list(waited.select_for_update().values_list("pk"))

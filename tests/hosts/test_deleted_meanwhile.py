@@ -20,7 +20,7 @@ from hosts.finding import Finding
 from hosts.models import Deployment, Diagnosis, Host
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
-from tests.factories import files, issued_pair, local_host
+from tests.factories import ENDPOINTS_OFF, files, issued_pair, local_host
 from tests.hosts.commands import PAIR, run
 from tests.hosts.pages import text
 from tests.portal import Portal
@@ -202,7 +202,9 @@ def at_once(*paths):
 
 def to(name, row):
     return reverse(name, args=[row.pk])
+"""
 
+ONE_THING = """
 said = {}
 def note(what, answers):
     said.setdefault(what, set()).add(tuple(answers))
@@ -244,7 +246,7 @@ def test_of_what_two_do_to_one_thing_nothing_waits_for_ever_and_nothing_comes_ba
         for mailroot in both:
             write_pair(mailroot, found.key, found.certificate)
         mailroots.append([str(mailroot) for mailroot in both])
-    script = f"ROUNDS, MAILROOTS = {ROUNDS}, {mailroots!r}\n{AT_ONCE}"
+    script = f"ROUNDS, MAILROOTS = {ROUNDS}, {mailroots!r}\n{AT_ONCE}{ONE_THING}"
     done = new_portal.manage("shell", "--verbosity=0", "-c", script)
     told = json.loads(done.stdout)
     assert told.pop("delete") == [["302", "404", "404", "404"]]
@@ -254,3 +256,60 @@ def test_of_what_two_do_to_one_thing_nothing_waits_for_ever_and_nothing_comes_ba
         "left": [[0]], "adopt": [["302", "302"]],
         "entries": [[2 * ROUNDS]], "pairs": [[ROUNDS]],
     }  # fmt: skip
+
+
+DURING_A_DEPLOYMENT = """
+from hosts import deploy, ledger
+
+told = []
+for round in range(3):
+    named = {f"{round}-{number}": root for number, root in enumerate(MAILROOTS[round::3])}
+    hosts = [Host.objects.create(name=name, mailroot=root, transport="local", **OFF)
+             for name, root in named.items()]
+    pair = Pair.objects.latest("pk")
+    deployment = deploy.create_deployment(pair, hosts, by=None)
+
+    def work():
+        told.append(len(list(ledger.work(deployment))))
+        connection.close()
+
+    def install():
+        try:
+            deploy.create_deployment(pair, list(Host.objects.all()), by=None)
+        except deploy.HostGone:
+            pass
+        except Exception as error:
+            told.append(repr(error))
+        connection.close()
+
+    threads = [Thread(target=work), *[Thread(target=install) for _ in range(4)]]
+    for host in hosts[:10]:
+        for name in ("host_disable", "host_delete", "host_delete"):
+            about = (people[0], to(name, host), Barrier(1), told)
+            threads.append(Thread(target=send, args=about))
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+print(json.dumps([told, Host.objects.count()]))
+"""
+
+
+@pytest.mark.slow
+def test_hosts_are_deleted_and_disabled_while_pairs_are_installed_on_them(
+    new_portal: Portal, tmp_path: Path, postgres_database: str
+) -> None:
+    new_portal.extra_environment = {"DATABASE_URL": postgres_database}
+    new_portal.manage("prepare")
+    new_portal.manage("issue_pair", "--common-name", "m.dojo.jp", *PAIR)
+    mailroots = []
+    for number in range(36):  # each holds a pair that nobody knows, and is put on record first
+        found = make_pair(f"m{number}.test")
+        mailroot = make_mailroot(tmp_path / f"h{number}")
+        write_pair(mailroot, found.key, found.certificate)
+        mailroots.append(str(mailroot))
+    script = f"MAILROOTS, OFF = {mailroots!r}, {ENDPOINTS_OFF!r}\n{AT_ONCE}{DURING_A_DEPLOYMENT}"
+    done = new_portal.manage("shell", "--verbosity=0", "-c", script)
+    told, left = json.loads(done.stdout)
+    assert [told.count(12), told.count(302) + told.count(404), len(told)] == [3, 90, 93], told
+    assert told.count(302) >= 30
+    assert left == 6
+    assert "cannot be written" not in done.stderr
