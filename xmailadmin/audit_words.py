@@ -61,7 +61,7 @@ ACTIONS: dict[str, str | StrPromise] = {
     "host.delete": _("Host deleted"),
     "host.trust": _("Identity of a host trusted"),
     "host.adopt": _("Pair that lies on a host kept as its own"),
-    "host.mend": _("Mode of a private key mended"),
+    "host.mend": _("Mending the mode of a private key"),
     "host.mended": _("Mode of a private key said to be mended"),
     "host.import": _("Hosts imported"),
     # The page for mail users.
