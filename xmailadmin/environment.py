@@ -187,9 +187,12 @@ def broker(name: str, default: str) -> str:
 def mail(name: str) -> dict[str, Any]:
     """Returns Django's settings of the mail server. The sentence repeats no password."""
     try:
-        return dict(_env.email_url_config(home.from_environment(name, "dummymail://")))
+        told = dict(_env.email_url_config(home.from_environment(name, "dummymail://")))
     except (ImproperlyConfigured, ValueError):
         raise home.HomeError(
             f"{name} cannot be read. Enter for example "
             "smtp+tls://user:password@mail.example.jp:587."
         ) from None
+    if told["EMAIL_BACKEND"] == "django.core.mail.backends.smtp.EmailBackend":
+        told["EMAIL_BACKEND"] = "xmailadmin.mail.EmailBackend"
+    return told

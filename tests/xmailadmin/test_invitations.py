@@ -220,7 +220,7 @@ def test_a_mail_server_that_is_silent_holds_no_invitation(
     assert 0 < settings.EMAIL_TIMEOUT <= 10
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.MAIL = True
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_BACKEND = "xmailadmin.mail.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
         settings.EMAIL_TIMEOUT = 0.2
         data = {"username": "taro", "email": "taro@example.jp", "roles": ["viewer"]}
