@@ -130,12 +130,7 @@ async def connect(target: Target, locate: Locate) -> list[asyncssh.SSHClientConn
     try:
         async with _Errors(server), asyncio.timeout(LOGIN_TIMEOUT_S):
             address = await _located(target, locate)
-            tunnel = None
-            if target.jump:
-                jump = parse_jump(target.jump)
-                jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
-                tunnel = await _log_in(jump, target.credential, keys, None)
-                connections.append(tunnel)
+            tunnel = await _tunnel(target, locate, keys, connections)
             server = _Server(address, server.port, server.user, server.fingerprint)
             connections.append(await _log_in(server, target.credential, keys, tunnel))
     except BaseException:
@@ -149,13 +144,8 @@ async def scan(target: Target, locate: Locate) -> str:
     connections: list[asyncssh.SSHClientConnection] = []
     try:
         address = await _located(target, locate)
-        tunnel = None
-        if target.jump:
-            keys = await _client_keys(target.credential)
-            jump = parse_jump(target.jump)
-            jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
-            tunnel = await _log_in(jump, target.credential, keys, None)
-            connections.append(tunnel)
+        keys = await _client_keys(target.credential) if target.jump else []
+        tunnel = await _tunnel(target, locate, keys, connections)
         server = _Server(address, target.port or PORT, target.user, "")
         async with _Errors(server):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -171,6 +161,31 @@ async def scan(target: Target, locate: Locate) -> str:
         return normal_fingerprint(key.get_fingerprint("sha256")) if key else ""
     finally:
         await close(connections)
+
+
+async def _tunnel(
+    target: Target,
+    locate: Locate,
+    keys: list[asyncssh.SSHKey],
+    connections: list[asyncssh.SSHClientConnection],
+) -> asyncssh.SSHClientConnection | None:
+    """A connection to the jump host, which is added to the others; None without one."""
+    if not target.jump:
+        return None
+    jump = parse_jump(target.jump)
+    jump = _Server(await locate(jump.address), jump.port, jump.user, jump.fingerprint)
+    try:
+        async with _Errors(jump), asyncio.timeout(LOGIN_TIMEOUT_S):
+            tunnel = await _log_in(jump, target.credential, keys, None)
+    except TransportError as error:
+        if error.message.code != "ssh.wrong_host_key":
+            raise
+        # Not as `met`, which is what people are asked to trust as the host's own.
+        shown, expected = error.message.params["met"], error.message.params["expected"]
+        params: dict[str, Param] = {"address": jump.address, "shown": shown, "expected": expected}
+        raise TransportError(Message("ssh.wrong_jump_key", params), permanent=True) from None
+    connections.append(tunnel)
+    return tunnel
 
 
 async def close(connections: Sequence[asyncssh.SSHClientConnection]) -> None:

@@ -101,6 +101,12 @@ TEXTS: dict[str, Promise] = {
         "nothing was sent to it. If the key was changed on purpose, look at the identity on the "
         "host’s page and confirm the new key there; if not, somebody may be in between."
     ),
+    "ssh.wrong_jump_key": _(
+        "The jump host %(address)s shows another host key (%(shown)s) than the one registered "
+        "(%(expected)s), so nothing was sent to it. If the key was changed on purpose, enter the "
+        "new fingerprint behind the jump host in the form of the host; if not, somebody may be in "
+        "between."
+    ),
     "ssh.no_common_algorithm": _(
         "The server knows none of the key exchanges and host key types that the portal accepts. "
         "Update the SSH server of the host."

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hosts import identity
 from hosts.messages import Message
+from hosts.registration import inspect
 from hosts.transports import Transport, TransportError, open_transport
 from hosts.transports.base import openssh_fingerprint
 from tests.doubles.mailroot import make_mailroot
@@ -41,3 +43,26 @@ async def test_where_a_host_may_be_is_looked_at_before_the_jump_host_is_told(
         assert jump.offered == []
         assert (await refusal(unknown)).message.code == "ssh.jump_cannot_reach"
         assert jump.offered == ["secret"]
+
+
+async def test_the_key_of_a_jump_host_is_not_offered_as_the_hosts_own(tmp_path: Path) -> None:
+    mailroot = make_mailroot(tmp_path / "MailRoot")
+    async with small_ssh() as jump, small_ssh() as server:
+        via = f"me@127.0.0.1:{jump.port} {openssh_fingerprint(server.fingerprint)}"
+        target = small_target(server, mailroot, jump=via)
+        for asked in (target, replace(target, trust_fingerprint="")):
+            seen = await inspect(asked)
+            assert seen.problem is not None
+            assert seen.problem.code == "ssh.wrong_jump_key"
+            assert seen.problem.params["shown"] == openssh_fingerprint(jump.fingerprint)
+            assert not seen.identity
+            assert (await identity.look(asked)).met == ""
+
+
+@pytest.mark.parametrize("cut_off", ["SHA256:", "SHA256:AAAA", "MD5:aa:bb"])
+async def test_a_fingerprint_that_was_cut_off_is_not_none(tmp_path: Path, cut_off: str) -> None:
+    mailroot = make_mailroot(tmp_path / "MailRoot")
+    async with small_ssh() as jump, small_ssh() as server:
+        target = small_target(server, mailroot, jump=f"me@127.0.0.1:{jump.port} {cut_off}")
+        assert (await refusal(target)).message.code == "ssh.bad_jump"
+        assert jump.offered == []
