@@ -26,6 +26,7 @@ OK, UNKNOWN = "ok", "unknown"
 KEPT_S = 4.0  # for so long one look is good enough, whoever asks
 KEYS_KEPT_S = 60.0
 CLOCKS_MAY_DIFFER_S = 60
+WRITE_S = 2  # longer than any transaction of the portal's own keeps the database
 
 SENTENCES: dict[str, Promise] = {
     "broker": _(
@@ -113,6 +114,7 @@ def _parts() -> dict[str, str]:
     waiting = celery.waiting_messages()
     parts["broker"] = "unreachable" if waiting is None else OK
     try:
+        _could_write()
         alive = Heartbeat.objects.alive()
         ahead = clock_difference_s()
         if parts["master_key"] == OK and _another_key_is_needed():
@@ -126,6 +128,21 @@ def _parts() -> dict[str, str]:
         # Without a broker nobody can tell: a worker reports when a message reaches it.
         parts["worker"] = OK if "worker" in alive else "silent"
     return parts
+
+
+def _could_write() -> None:
+    """Raises OperationalError if somebody has kept SQLite for themselves for WRITE_S."""
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        (usual_ms,) = cursor.fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {WRITE_S * 1000}")
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("ROLLBACK")
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {usual_ms}")
 
 
 def _master_key() -> str:
