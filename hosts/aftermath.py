@@ -30,6 +30,8 @@ def host_values(row: Installation, outcome: Outcome, now: datetime) -> dict[str,
         values |= {"pair": row.pair, "installed_at": now, **_trusted(row.host, row.pair)}
     elif outcome.status == Status.REMOVED:
         values |= {"pair": None, "installed_at": None, "key_open": False}
+        if row.host is not None and REGISTRY[row.host.transport].identity_is_pair:
+            values["trust_fingerprint"] = ""  # it went with the pair: as before the first one
     elif outcome.status == Status.ROLLED_BACK:
         values |= {"pair": row.previous_pair, **_trusted(row.host, row.previous_pair)}
     return values

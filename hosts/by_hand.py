@@ -45,7 +45,7 @@ def adopt(host: Host, *, by: HttpRequest | User | None) -> Pair:
         if key is None and certificate is None:
             raise Refused(Message("byhand.no_pair", {"host": host.name}))
         with transaction.atomic():
-            held = Host.objects.select_for_update().filter(pk=host.pk, token=token)
+            held = Host.objects.select_for_update(no_key=True).filter(pk=host.pk, token=token)
             if not held:
                 raise Refused(Message("byhand.busy", {"host": host.name}))
             pair = Pair.objects.adopt(key, certificate, found_on=host.name)

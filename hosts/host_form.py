@@ -280,7 +280,10 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
     def _check_mailroot(self) -> None:
         data = self.cleaned_data
         local = data["transport"] == Host.Transport.LOCAL
-        path = data["mailroot"] = data.get("mailroot", "").strip()
+        path = data.get("mailroot", "").strip()
+        if path.startswith("/") and not local:  # one path is written in one way
+            path = re.sub("/{2,}", "/", path).rstrip("/") or "/"
+        data["mailroot"] = path
         optional = data["transport"] == Host.Transport.CTRL and not path
         problem = None if optional else mailroot.check_path(path, data["os"])
         if problem is None and local:

@@ -12,9 +12,11 @@ class XmailadminConfig(AppConfig):
             roles,
             second_factor,
             sign_in_record,
+            single_sign_on,
         )
 
         second_factor.harden()
+        single_sign_on.harden()
         sign_in_record.connect()
         post_migrate.connect(roles.make_groups, sender=self)
         post_migrate.connect(audit_guard.guard, sender=self)

@@ -137,7 +137,7 @@ def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
     person.set_password(password)  # takes its time: nobody else waits for the database meanwhile
     with transaction.atomic():
         # The person first, as whoever shuts the account does.
-        if not User.objects.select_for_update().filter(pk=person.pk, is_active=True):
+        if not User.objects.select_for_update(no_key=True).filter(pk=person.pk, is_active=True):
             return False
         if not AccessLink.objects.filter(pk=link.pk, token_sha256=link.token_sha256).delete()[0]:
             return False
@@ -190,7 +190,7 @@ def remove_second_factor(by: HttpRequest | None, person: User, factors: Collecti
     """
     with transaction.atomic():
         # First: who is about to set up another one waits for it.
-        User.objects.select_for_update().get(pk=person.pk)
+        User.objects.select_for_update(no_key=True).get(pk=person.pk)
         held = Authenticator.objects.filter(user=person)
         if not factors or {each.pk for each in held} != set(factors):
             return False
@@ -203,7 +203,7 @@ def remove_second_factor(by: HttpRequest | None, person: User, factors: Collecti
 def disconnect(by: HttpRequest, person: User) -> None:
     """Takes away the login at the team's provider; sessions end too."""
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=person.pk)
+        User.objects.select_for_update(no_key=True).get(pk=person.pk)
         if SocialAccount.objects.filter(user=person).delete()[0]:
             sessions.end_all(person, keep=by)
             audit.record(by, "single_sign_on.disconnected", person)

@@ -83,7 +83,7 @@ def end_all(user: User, *, keep: HttpRequest | None = None) -> int:
     with transaction.atomic():
         if keep is not None and isinstance(asking, User):
             others = others.exclude(session_key=keep.session.session_key)
-            if not asking.as_read().select_for_update():
+            if not asking.as_read().select_for_update(no_key=True):
                 raise PermissionDenied(SHUT_OUT)
         User.objects.filter(pk=user.pk).update(sessions_ended=F("sessions_ended") + 1)
         user.refresh_from_db(fields=["sessions_ended"])

@@ -15,7 +15,8 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from django.contrib import messages
-from django.db import IntegrityError, transaction
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -24,12 +25,34 @@ from xmailadmin import audit, limits
 from xmailadmin.models import AccessLink, User
 from xmailadmin.oidc import Bounded
 
-__all__ = ["SocialAccountAdapter", "connect", "found"]
+__all__ = ["SocialAccountAdapter", "connect", "found", "harden"]
 
 logger = logging.getLogger(__name__)
 
 FOUND = "single_sign_on_found"  # in the session: who is to be connected, once that is confirmed
 FOUND_S = 600
+
+
+def harden() -> None:
+    """Has the library bring back no login that was disconnected while somebody came in by it."""
+    SocialAccount.save = _save
+
+
+_saved = SocialAccount.save
+
+
+def _save(self: SocialAccount, *args: Any, **options: Any) -> None:
+    if not self._state.adding:  # or Django would make a new row of one that is gone
+        options["force_update"] = True
+    try:
+        with transaction.atomic():
+            _saved(self, *args, **options)
+    except IntegrityError:
+        raise
+    except DatabaseError:
+        if self._state.adding or SocialAccount.objects.filter(pk=self.pk).exists():
+            raise
+        raise PermissionDenied(audit.SHUT_OUT) from None
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
@@ -74,7 +97,9 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 def connect(request: HttpRequest, account: SocialAccount, person: User) -> bool:
     """Lets the person sign in with this login; False if either has another one already."""
     with transaction.atomic():
-        active = User.objects.select_for_update().filter(pk=person.pk, is_active=True).first()
+        active = (
+            User.objects.select_for_update(no_key=True).filter(pk=person.pk, is_active=True).first()
+        )
         others = SocialAccount.objects.filter(provider=account.provider)
         if active is None or others.filter(user=active).exists():
             return False

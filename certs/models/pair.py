@@ -199,7 +199,7 @@ class Pair(Queued):
         issued = None if gave_up else issue(PairSpec.from_json(self.spec), timezone.now())
         with transaction.atomic():
             # Sealed only when the row is locked: a rotation of the master key waits for that.
-            if not rows.filter(token=token).select_for_update().exists():
+            if not rows.filter(token=token).select_for_update(no_key=True).exists():
                 return False
             if issued is None:
                 done = {"status": self.Status.FAILED, "failure": "attempts"}

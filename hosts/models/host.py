@@ -175,7 +175,11 @@ class Host(Leased):
     def place_digest(self) -> str:
         """The same to compare: two places never have one digest, and one place never has two."""
         parts = {name: getattr(self, name) for name in PLACE}
-        parts |= {"port": self._odd_port, "jump": self._used_jump}
+        jump = self._used_jump.split()[:1]  # whom it is taken for is not where it is
+        parts |= {"port": self._odd_port, "jump": jump[0] if jump else ""}
+        # By CTRL the path is but a note, and by SFTP the server reads these as one.
+        by_ctrl = self.transport == self.Transport.CTRL
+        parts["mailroot"] = "" if by_ctrl else self.mailroot.rstrip("/") or self.mailroot[:1]
         return hashlib.sha256(json.dumps([*parts.values()]).encode()).hexdigest()
 
     @property
@@ -197,7 +201,7 @@ class Host(Leased):
         Raises ChangedMeanwhile if its `connection()` is not any more what was loaded: what one
         person enters for a host must not go to where another one has just pointed it.
         """
-        row = Host.objects.select_for_update().filter(pk=self.pk)
+        row = Host.objects.select_for_update(no_key=True).filter(pk=self.pk)
         if row.values(*loaded).first() != loaded:
             raise ChangedMeanwhile
 

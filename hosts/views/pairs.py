@@ -49,7 +49,7 @@ def pair_new(request: HttpRequest) -> HttpResponse:
             hosts = list(form.chosen()) if form.cleaned_data["install_now"] else []
             deploy.held(hosts)  # before the audit, as everywhere
             # One request of a person at a time: a form that is sent twice is then seen to be.
-            User.objects.select_for_update().get(username=request.user.get_username())
+            User.objects.select_for_update(no_key=True).get(username=request.user.get_username())
             if (made := _made_by_this_form(request, form)) is not None:
                 messages.info(request, _("This form was sent before; the pair was not made twice."))
                 return redirect(made)

@@ -24,7 +24,7 @@ get_or_post = require_http_methods(("GET", "HEAD", "POST"))
 def host_reader(request: HttpRequest, pk: int) -> HttpResponse:
     """Switches the page of a host on, or changes what it says."""
     # Locked, so that two people who switch it on at once make one page.
-    host = get_object_or_404(Host.objects.select_for_update(), pk=pk)
+    host = get_object_or_404(Host.objects.select_for_update(no_key=True), pk=pk)
     page = ReaderPage.objects.about(host).first() or ReaderPage(host=host)
     return _edit(request, page)
 
@@ -33,7 +33,7 @@ def host_reader(request: HttpRequest, pk: int) -> HttpResponse:
 @transaction.atomic
 def pair_reader(request: HttpRequest, pk: int) -> HttpResponse:
     """Switches the page of a pair on, or changes what it says."""
-    pair = get_object_or_404(Pair.objects.select_for_update(), pk=pk)
+    pair = get_object_or_404(Pair.objects.select_for_update(no_key=True), pk=pk)
     page = ReaderPage.objects.about(pair).first() or ReaderPage(pair=pair)
     return _edit(request, page)
 

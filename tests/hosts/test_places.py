@@ -379,3 +379,20 @@ def test_the_audit_says_from_where_to_where_a_host_was_moved(host: Host, edit: E
     assert "very-secret" not in str(entry.detail)
     shown = dict(audit_words.detail_of(entry.detail, "host"))
     assert shown["before"] == f"MailRoot “{host.mailroot}”"
+
+
+@pytest.mark.parametrize(
+    ("transport", "one", "other"),
+    [
+        ("sftp", {"mailroot": "/x"}, {"mailroot": "/x/"}),
+        ("sftp", {"jump": "me@jump"}, {"jump": "me@jump  SHA256:" + "A" * 43}),
+        ("ctrl", {"mailroot": ""}, {"mailroot": "/var/MailRoot"}),
+    ],
+)
+def test_a_place_that_is_only_told_in_another_way_is_the_same(
+    transport: str, one: dict[str, str], other: dict[str, str]
+) -> None:
+    whole = {"transport": transport, "address": "192.0.2.1", "user": "me", "mailroot": "/x"}
+    first, second = (Host(**{**whole, **changes}) for changes in (one, other))
+    assert first.place_digest == second.place_digest
+    assert Host(**{**whole, "address": "192.0.2.2"}).place_digest != first.place_digest

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.models import SocialAccount, SocialLogin
 from django.core.cache import caches
 from django.db.models.lookups import IExact
 from django.http import HttpRequest
@@ -388,3 +388,28 @@ def test_an_administrator_disconnects_somebodys_login(provider: Provider, taro: 
     assert browser.get("/").status_code == 302
     entry = AuditEntry.objects.get(action="single_sign_on.disconnected")
     assert (entry.actor_name, entry.object_name) == ("boss", "taro")
+
+
+def test_a_login_that_is_disconnected_as_somebody_comes_in_by_it_stays_gone(
+    provider: Provider, taro: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(Client())
+    usual = SocialLogin.lookup
+
+    def late(self: SocialLogin) -> None:
+        save = SocialAccount.save
+
+        def after_the_administrator(account: SocialAccount, *args: Any, **more: Any) -> None:
+            monkeypatch.setattr(SocialAccount, "save", save)
+            SocialAccount.objects.all().delete()
+            account.save(*args, **more)
+
+        monkeypatch.setattr(SocialAccount, "save", after_the_administrator)
+        monkeypatch.setattr(SocialLogin, "lookup", usual)
+        self.lookup()
+
+    monkeypatch.setattr(SocialLogin, "lookup", late)
+    browser = Client()
+    assert sign_in(browser).status_code == 401
+    assert browser.get("/").status_code == 302
+    assert not SocialAccount.objects.exists()

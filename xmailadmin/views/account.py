@@ -87,7 +87,7 @@ def whole(view: View) -> View:
 def _still(request: HttpRequest) -> bool:
     """Locks the account until the transaction ends; False if it is not what let the person in."""
     user = request.user
-    return isinstance(user, User) and bool(user.as_read().select_for_update())
+    return isinstance(user, User) and bool(user.as_read().select_for_update(no_key=True))
 
 
 def begun_lately(view: View) -> View:
