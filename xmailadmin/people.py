@@ -201,8 +201,8 @@ def remove_second_factor(by: HttpRequest | None, person: User, factors: Collecti
 
 
 def disconnect(by: HttpRequest, person: User) -> None:
-    """Takes away the login at the team's provider; sessions end too."""
-    with transaction.atomic():
+    """Takes away the login at the team's provider; sessions end too. Raises LastAdministrator."""
+    with _keeping_an_administrator():
         User.objects.select_for_update(no_key=True).get(pk=person.pk)
         if SocialAccount.objects.filter(user=person).delete()[0]:
             sessions.end_all(person, keep=by)

@@ -309,13 +309,16 @@ def test_a_session_that_was_ended_does_not_go_on_by_ending_the_others(
 
 
 def test_a_link_is_used_where_the_same_person_is_signed_in(hanako: User, by: Any) -> None:
-    browser = people.signed_in(hanako)
+    browser, login = Client(), reverse("account_login")
+    browser.post(login, {"login": "hanako", "password": people.PASSWORD})
     browser.get(reverse("access_link", args=[team.make_link(by, hanako)]))
     sent = {"new_password1": NEW, "new_password2": NEW}
     page = browser.post(reverse("choose_password"), sent, follow=True)
     assert page.status_code == 200
-    assert page.request["PATH_INFO"] == reverse("account_login")
-    assert User.objects.get(pk=hanako.pk).check_password(NEW)
+    assert page.request["PATH_INFO"] == login
+    assert "Sign in with it" in page.content.decode()
+    browser.post(login, {"login": "hanako", "password": NEW})
+    assert browser.get("/").status_code == 200
 
 
 def test_an_administrator_removes_the_own_second_factor_and_stays_signed_in() -> None:

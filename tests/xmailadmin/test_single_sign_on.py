@@ -21,7 +21,7 @@ from django.utils import timezone
 from tests import people
 from tests.doubles.oidc import CLIENT_ID, CLIENT_SECRET, Provider, claims
 from tests.portal import Portal
-from xmailadmin import oidc_settings
+from xmailadmin import oidc_settings, roles
 from xmailadmin import people as team
 from xmailadmin.home import HomeError
 from xmailadmin.models import LINK_AGE, AccessLink, AuditEntry, User
@@ -413,3 +413,15 @@ def test_a_login_that_is_disconnected_as_somebody_comes_in_by_it_stays_gone(
     assert sign_in(browser).status_code == 401
     assert browser.get("/").status_code == 302
     assert not SocialAccount.objects.exists()
+
+
+def test_the_last_administrator_is_not_disconnected(provider: Provider, taro: User) -> None:
+    sign_in(Client())
+    taro.set_unusable_password()
+    taro.save()
+    roles.give(taro, ["administrator"])
+    browser = people.signed_in(taro, confirmed=True)
+    address = reverse("person_single_sign_on", args=[taro.pk])
+    page = browser.post(address, follow=True).content.decode()
+    assert "nobody would be left who can manage people" in page
+    assert SocialAccount.objects.filter(user=taro).exists()

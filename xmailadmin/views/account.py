@@ -15,6 +15,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -218,6 +219,9 @@ def choose_password(request: HttpRequest) -> HttpResponse:
         if not people.accept(request, link, form.cleaned_data["new_password1"]):
             return render(request, "account/access_link_invalid.html", status=404)
         request.session.pop(LINK_KEY, None)
+        if request.user.pk == link.user_id:  # that session has ended with all others
+            request.session.flush()
+            request.user = AnonymousUser()
         if request.user.is_authenticated:  # somebody else, perhaps, who tries the link
             messages.success(request, _("The password of %(name)s is set.") % {"name": name})
         else:

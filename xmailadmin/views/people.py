@@ -193,7 +193,11 @@ def person_single_sign_on(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then takes away the login by which a person comes in through the provider."""
     person = get_object_or_404(User, pk=pk)
     if request.method == "POST":
-        people.disconnect(request, person)
+        try:
+            people.disconnect(request, person)
+        except people.LastAdministrator:
+            messages.error(request, _nobody_left())
+            return redirect(person)
         told = _("The login of %(name)s is disconnected, and every session has ended.")
         messages.success(request, told % _name(person))
         return redirect(person)
