@@ -74,7 +74,9 @@ def reader_renew(request: HttpRequest, pk: int) -> HttpResponse:
     page = _page(pk)
     if request.method == "POST":
         with transaction.atomic():
-            # Locked and read anew: all of it is saved.
+            # Locked and read anew, for all of it is saved; first what it is about, as everywhere.
+            about = type(page.subject).objects.select_for_update(no_key=True)
+            get_object_or_404(about, pk=page.subject.pk)
             page = get_object_or_404(ReaderPage.objects.select_for_update(), pk=pk)
             page.switch_on()
             audit.record(request, "reader.renew", page.subject, server=page.server_name)
