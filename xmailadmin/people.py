@@ -200,13 +200,20 @@ def remove_second_factor(by: HttpRequest | None, person: User, factors: Collecti
     return True
 
 
-def disconnect(by: HttpRequest, person: User) -> None:
-    """Takes away the login at the team's provider; sessions end too. Raises LastAdministrator."""
+def disconnect(by: HttpRequest, person: User) -> bool:
+    """Takes away the login at the team's provider; sessions end too. Raises LastAdministrator.
+
+    False if there was none.
+    """
     with _keeping_an_administrator():
         User.objects.select_for_update(no_key=True).get(pk=person.pk)
-        if SocialAccount.objects.filter(user=person).delete()[0]:
-            sessions.end_all(person, keep=by)
-            audit.record(by, "single_sign_on.disconnected", person)
+        logins = list(SocialAccount.objects.filter(user=person).values_list("uid", flat=True))
+        if not logins:
+            return False
+        SocialAccount.objects.filter(user=person).delete()
+        sessions.end_all(person, keep=by)
+        audit.record(by, "single_sign_on.disconnected", person, logins=logins)
+    return True
 
 
 def _hash(token: str) -> str:

@@ -172,7 +172,8 @@ def session_list(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def session_end(request: HttpRequest) -> HttpResponse:
     """Ends one of the person's other sessions, or all of them."""
-    person = get_object_or_404(User, pk=request.user.pk)
+    # The person first, as whatever else ends sessions does.
+    person = get_object_or_404(User.objects.select_for_update(no_key=True), pk=request.user.pk)
     chosen = request.POST.get("session", "")
     if chosen:
         number = int(chosen) if chosen.isdecimal() and len(chosen) < 19 else 0

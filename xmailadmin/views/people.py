@@ -194,12 +194,11 @@ def person_single_sign_on(request: HttpRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
     if request.method == "POST":
         try:
-            people.disconnect(request, person)
+            if people.disconnect(request, person):
+                told = _("The login of %(name)s is disconnected, and every session has ended.")
+                messages.success(request, told % _name(person))
         except people.LastAdministrator:
             messages.error(request, _nobody_left())
-            return redirect(person)
-        told = _("The login of %(name)s is disconnected, and every session has ended.")
-        messages.success(request, told % _name(person))
         return redirect(person)
     context = _asking(person, _("Disconnect the login"), danger=True)
     return render(request, "people/person_single_sign_on.html", context)
