@@ -15,6 +15,7 @@ from certs.models.lease import free, lease_end, new_token
 from hosts.mailroot import CERTIFICATE, KEY
 from hosts.messages import Message
 from hosts.models import Host
+from hosts.models.host import ChangedMeanwhile
 from hosts.transports import REGISTRY, Target, TransportError, open_transport
 from hosts.transports.base import PRIVATE_MODE
 from hosts.waiting import wait_for
@@ -45,8 +46,11 @@ def adopt(host: Host, *, by: HttpRequest | User | None) -> Pair:
         if key is None and certificate is None:
             raise Refused(Message("byhand.no_pair", {"host": host.name}))
         with transaction.atomic():
-            held = Host.objects.select_for_update(no_key=True).filter(pk=host.pk, token=token)
-            if not held:
+            try:
+                host.lock(host.connection())
+            except ChangedMeanwhile:  # what was read may lie elsewhere than where it is now
+                raise Refused(Message("registration.changed_meanwhile")) from None
+            if not Host.objects.filter(pk=host.pk, token=token).exists():
                 raise Refused(Message("byhand.busy", {"host": host.name}))
             pair = Pair.objects.adopt(key, certificate, found_on=host.name)
             if not pair.usable:

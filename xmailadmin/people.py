@@ -205,12 +205,12 @@ def disconnect(by: HttpRequest, person: User) -> bool:
 
     False if there was none.
     """
-    with _keeping_an_administrator():
-        User.objects.select_for_update(no_key=True).get(pk=person.pk)
+    with transaction.atomic():
         logins = list(SocialAccount.objects.filter(user=person).values_list("uid", flat=True))
         if not logins:
             return False
-        SocialAccount.objects.filter(user=person).delete()
+        with _keeping_an_administrator():  # before a session is told that it goes on
+            SocialAccount.objects.filter(user=person).delete()
         sessions.end_all(person, keep=by)
         audit.record(by, "single_sign_on.disconnected", person, logins=logins)
     return True

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from hosts import identity
+from hosts import by_hand, identity
 from hosts.host_form import HostForm
 from hosts.models import Host
 from tests import people
@@ -229,3 +229,22 @@ def test_who_may_no_more_when_the_look_is_over_saves_nothing(
         response = browser.post(reverse(form), sent)
     assert response.status_code == 403
     assert list(Host.objects.values()) == before
+
+
+def test_what_was_read_at_one_place_is_not_kept_of_another(
+    admin_client: Client, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The identity that somebody has just entered would be replaced by that of the old place."""
+    read = by_hand._do
+
+    def slow(work: Any) -> Any:
+        found = read(work)
+        Host.objects.filter(pk=host.pk).update(port=1, trust_fingerprint=NEW.sha256)
+        return found
+
+    monkeypatch.setattr(by_hand, "_do", slow)
+    page = admin_client.post(reverse("host_adopt", args=[host.pk]), follow=True)
+    assert MEANWHILE in text(page)
+    host.refresh_from_db()
+    assert (host.port, host.trust_fingerprint, host.pair) == (1, NEW.sha256, None)
+    assert not AuditEntry.objects.filter(action__in=("host.adopt", "pair.adopt")).exists()

@@ -424,4 +424,5 @@ def test_the_last_administrator_is_not_disconnected(provider: Provider, taro: Us
     address = reverse("person_single_sign_on", args=[taro.pk])
     page = browser.post(address, follow=True).content.decode()
     assert "nobody would be left who can manage people" in page
+    assert browser.get("/").status_code == 200
     assert SocialAccount.objects.filter(user=taro).exists()
