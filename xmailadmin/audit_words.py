@@ -129,6 +129,7 @@ DETAILS: dict[str, str | StrPromise] = {
     "by": _("by"),
     "kind": _("kind"),
     "sessions": _("sessions"),
+    "logins": _("logins"),
     "method": _("method"),
     "path": _("address"),
     "fields": _("fields"),
