@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -45,6 +47,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _drives_browser(item: pytest.Item) -> bool:
     return "playwright" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_modules_loaded() -> None:
+    """No module is loaded for the first time while a test has replaced a name in another one: it
+    would keep the replacement."""
+    for app in map(importlib.import_module, ("xmailadmin", "certs", "hosts")):
+        for module in pkgutil.walk_packages(app.__path__, f"{app.__name__}."):
+            importlib.import_module(module.name)
 
 
 @pytest.fixture(autouse=True)
