@@ -13,6 +13,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -57,9 +58,10 @@ def _keeping_an_administrator() -> Iterator[None]:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Makes whoever else invites wait, so that nobody takes a name or an e-mail address between
-    the look at who has it and the new account. (Older portals may hold an address twice, so the
-    database cannot see to it.)"""
+    """Makes whoever else invites, or takes administrators away, wait: nobody takes a name or an
+    e-mail address between the look at who has it and the new account (older portals may hold an
+    address twice, so the database cannot see to it), and no link is made by who is none any more.
+    """
     with transaction.atomic():
         roles.lock_administrators()
         yield
@@ -79,7 +81,7 @@ def invite(by: HttpRequest, username: str, email: str, role_names: Iterable[str]
 
 def make_link(by: HttpRequest, person: User) -> str:
     """Returns the token of a new one-time link to choose a password; the old one is void."""
-    with transaction.atomic():
+    with one_at_a_time():
         token = _new_link(by, person)
         audit.record(by, "person.link", person)
     return token
@@ -96,6 +98,11 @@ def _new_link(by: HttpRequest, person: User) -> str:
         },
     )
     return token
+
+
+def _links_made_by(person: User) -> QuerySet[AccessLink]:
+    """They would be a way back in, by the account of somebody else."""
+    return AccessLink.objects.filter(made_by_name=person.get_username())
 
 
 def address_of(token: str) -> str:
@@ -147,24 +154,29 @@ def accept(request: HttpRequest, link: AccessLink, password: str) -> bool:
     return True
 
 
-def change_roles(by: HttpRequest, person: User, names: Iterable[str]) -> None:
-    """Gives the person exactly these roles. Raises LastAdministrator."""
+def change_roles(by: HttpRequest, person: User, names: Collection[str]) -> None:
+    """Gives the person exactly these roles. Raises LastAdministrator.
+
+    Who is no administrator any more has made links that are void.
+    """
     with _keeping_an_administrator():
         audit.still_allowed(by)  # before they give themselves what they have just lost
         before = sorted(role.name for role in person.roles)
         roles.give(person, names)
+        if "administrator" not in names:
+            _links_made_by(person).delete()
         audit.record(by, "person.roles", person, before=before, now=sorted(names))
 
 
 def disable(by: HttpRequest, person: User) -> None:
-    """Shuts the account at once: sessions end, links are void, and nobody signs in with it.
+    """Shuts the account at once: sessions end, and nobody signs in with it.
 
-    Raises LastAdministrator.
+    Links to it are void, and those that the person made. Raises LastAdministrator.
     """
     with _keeping_an_administrator():
         if not _switch(person, on=False):
             return
-        AccessLink.objects.filter(user=person).delete()
+        (AccessLink.objects.filter(user=person) | _links_made_by(person)).delete()
         ended = sessions.end_all(person)
         audit.record(by, "person.disabled", person, sessions=ended)
 

@@ -74,6 +74,21 @@ def test_of_two_who_hold_a_link_the_second_is_too_late(administrator: Client) ->
     assert User.objects.get(username="taro").check_password(NEW_PASSWORD)
 
 
+@pytest.mark.parametrize("deed", ["switched off", "demoted"])
+def test_links_of_who_is_no_administrator_any_more_are_void(
+    administrator: Client, boss: User, deed: str
+) -> None:
+    path = invite(administrator)
+    chief = people.signed_in(people.person("administrator", username="chief"), confirmed=True)
+    kept = invite(chief, name="hanako")
+    if deed == "demoted":
+        chief.post(reverse("person_roles", args=[boss.pk]), {"roles": ["operator"]})
+    else:
+        chief.post(reverse("person_disable", args=[boss.pk]))
+    assert choose(path).status_code == 404
+    assert choose(kept).status_code == 302
+
+
 def test_the_token_leaves_the_address_at_once(administrator: Client) -> None:
     response = Client().get(invite(administrator))
     assert response.headers["Location"] == reverse("choose_password")
