@@ -197,6 +197,9 @@ def person_single_sign_on(request: HttpRequest, pk: int) -> HttpResponse:
             if people.disconnect(request, person):
                 told = _("The login of %(name)s is disconnected, and every session has ended.")
                 messages.success(request, told % _name(person))
+            else:
+                told = _("%(name)s has no such login by now. Nothing was changed.")
+                messages.error(request, told % _name(person))
         except people.LastAdministrator:
             messages.error(request, _nobody_left())
         return redirect(person)
