@@ -30,6 +30,7 @@ from xmailadmin.models import AuditEntry, AuditHead, User
 __all__ = [
     "SHUT_OUT",
     "SYSTEM",
+    "UNREADABLE",
     "Problem",
     "address_of",
     "as_json",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from django.db import connection
+from django.urls import reverse
 
+from tests import people
 from tests.test_vault import master_key
 from tests.xmailadmin.test_audit import (
     TABLE,
@@ -17,7 +21,17 @@ from tests.xmailadmin.test_audit import (
 from xmailadmin import audit, rotation, vault
 from xmailadmin.prepare import check_master_keys
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_unchecked")]
+
+
+@pytest.fixture
+def _unchecked() -> Iterator[None]:
+    """The database takes whatever is written into it."""
+    if connection.vendor != "sqlite":
+        pytest.skip("the database takes no such value")
+    sql("PRAGMA ignore_check_constraints = ON")
+    yield
+    sql("PRAGMA ignore_check_constraints = OFF")
 
 
 @pytest.mark.parametrize(
@@ -25,13 +39,39 @@ pytestmark = pytest.mark.django_db
     [("at", "garbage"), ("at", "2026-13-45 00:00:00"), ("detail", "{"), ("detail", '"\\ud800"')],
 )
 def test_a_value_that_nobody_can_read_is_found(column: str, value: str) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("the database takes no such value")
     write(4)
-    sql("PRAGMA ignore_check_constraints = ON")
     sql(f"UPDATE {TABLE} SET {column} = %s WHERE number = 2", value)  # noqa: S608
     assert problems() == [(2, "changed")]
-    sql("PRAGMA ignore_check_constraints = OFF")
+
+
+@pytest.mark.parametrize("value", ["'{'", "'[1]'", """'{"hosts": [[1]]}'"""])
+def test_pages_show_an_entry_with_an_odd_detail(value: str) -> None:
+    administrator = people.signed_in(people.person("administrator"))
+    write(2)
+    sql(f"UPDATE {TABLE} SET detail = {value} WHERE number = 1")  # noqa: S608
+    page = administrator.get(reverse("audit_list")).content.decode()
+    assert page.count("Not as it was written") == 1 or "Entry 1 was changed." in page
+    assert administrator.get(reverse("audit_export")).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["""'{"hosts": ["\\ud800"]}'""", "CAST(x'ff41' AS TEXT)"])
+def test_pages_say_that_an_entry_cannot_be_read(value: str) -> None:
+    administrator = people.signed_in(people.person("administrator"))
+    write(1)
+    sql(f"UPDATE {TABLE} SET detail = {value} WHERE number = 1")  # noqa: S608
+    for method, name in (("get", "audit_list"), ("post", "audit_verify"), ("get", "audit_export")):
+        page = getattr(administrator, method)(reverse(name), follow=True)
+        assert page.status_code == 200
+        assert "Entry 1 was changed." in page.content.decode()
+    assert "Nothing was exported" in page.content.decode()
+
+
+def test_an_objects_page_says_that_its_entries_cannot_be_read() -> None:
+    person = people.person("administrator")
+    audit.record(None, "person.roles", person)
+    sql(f"UPDATE {TABLE} SET detail = CAST(x'ff41' AS TEXT)")  # noqa: S608
+    page = people.signed_in(person).get(person.get_absolute_url())
+    assert "What was done cannot be read" in page.content.decode()
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 2000])
@@ -51,25 +91,17 @@ def test_what_is_no_text_is_found(
     found: set[tuple[int, str]],
     chunk: int,
 ) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("the database takes no such value")
     monkeypatch.setattr(audit, "CHUNK", chunk)
     write(4)
-    sql("PRAGMA ignore_check_constraints = ON")
     sql(f"UPDATE {TABLE} SET {column} = CAST(x'ff41' AS TEXT) WHERE number = 2")  # noqa: S608
     assert set(problems()) == found
-    sql("PRAGMA ignore_check_constraints = OFF")
 
 
 def test_a_number_that_is_none_is_found() -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("the database takes no such value")
     write(4)
-    sql("PRAGMA ignore_check_constraints = ON")
     sql(f"UPDATE {TABLE} SET number = '2x' WHERE number = 2")  # noqa: S608
     assert {code for _number, code in problems()} >= {"missing", "added"}
     assert "2" in verified()[0]
-    sql("PRAGMA ignore_check_constraints = OFF")
 
 
 @pytest.mark.parametrize(
@@ -89,10 +121,7 @@ def test_a_number_that_is_none_is_found() -> None:
 def test_odd_values_in_the_row_of_the_end_are_told_and_mended(
     column: str, value: str, found: set[tuple[int, str]]
 ) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("the database takes no such value")
     write(4)
-    sql("PRAGMA ignore_check_constraints = ON")
     sql(f"UPDATE xmailadmin_audithead SET {column} = {value}")  # noqa: S608
     check_master_keys()  # as each command does
     assert set(problems()) == found
@@ -105,7 +134,6 @@ def test_odd_values_in_the_row_of_the_end_are_told_and_mended(
     assert problems() == []
     write(2)
     assert problems() == []
-    sql("PRAGMA ignore_check_constraints = OFF")
 
 
 def test_a_seal_whose_key_nobody_can_open_stops_no_rotation(

@@ -19,8 +19,12 @@ SHOWN = 8  # entries on an object's page
 @register.inclusion_tag("audit/history.html", takes_context=True)
 def audit_history(context: dict[str, Any], obj: models.Model) -> dict[str, Any]:
     """Draws the last entries about `obj` as a panel: who did what, and when."""
-    rows = list(audit.history_of(obj)[: SHOWN + 1])
+    try:
+        rows, readable = list(audit.history_of(obj)[: SHOWN + 1]), True
+    except audit.UNREADABLE:
+        rows, readable = [], False
     return {
+        "readable": readable,
         "rows": rows[:SHOWN],
         "more": len(rows) > SHOWN,
         "object": obj,
@@ -44,6 +48,8 @@ def person_name(name: str, account: int | None) -> str:
 @register.filter
 def details(entry: AuditEntry) -> list[tuple[str, str]]:
     """Returns what else the entry says."""
+    if not isinstance(entry.detail, dict):  # not as it was written
+        return []
     return detail_of(entry.detail, entry.object_type)
 
 

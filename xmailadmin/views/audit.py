@@ -34,16 +34,29 @@ def audit_list(request: HttpRequest) -> HttpResponse:
         "filtered": bool(chosen(found)),
         "query": request.GET.urlencode(),
     }
-    return render(request, "audit/audit_list.html", context)
+    try:
+        return render(request, "audit/audit_list.html", context)
+    except audit.UNREADABLE:
+        problems = _problems()
+        if not problems:  # it was not the audit
+            raise
+        context |= {"table": None, "problems": problems}
+        return render(request, "audit/audit_list.html", context)
+
+
+def _problems() -> list[str]:
+    """Returns what is wrong with the chain in words, the first of it."""
+    found = islice(audit.verify(), PROBLEMS_SHOWN)
+    return [PROBLEMS[problem.code] % {"number": problem.number} for problem in found]
 
 
 @require_POST
 def audit_verify(request: HttpRequest) -> HttpResponse:
     """Goes through the whole chain and says what is wrong with it."""
-    problems = list(islice(audit.verify(), PROBLEMS_SHOWN))
+    problems = _problems()
     entry = audit.record(request, "audit.verify", problems=len(problems))
     for problem in problems:
-        messages.error(request, PROBLEMS[problem.code] % {"number": problem.number})
+        messages.error(request, problem)
     if not problems:
         text = _("The audit is complete and unchanged: %(count)s entries.")
         messages.success(request, text % {"count": entry.number - 1})
@@ -55,11 +68,18 @@ def audit_export(request: HttpRequest) -> HttpResponse:
     """The entries that the search finds, the oldest first, as JSON Lines."""
     found = AuditFilter(request.GET, queryset=AuditEntry.objects.all())
     rows = found.qs.order_by("number")
-    lines = [audit.as_json(entry) + "\n" for entry in rows.iterator(chunk_size=2000)]
+    try:
+        lines = [f"{audit.as_json(entry)}\n".encode() for entry in rows.iterator(chunk_size=2000)]
+    except audit.UNREADABLE:
+        messages.error(
+            request,
+            _("Nothing was exported: some of these entries cannot be read. Verify the audit."),
+        )
+        return redirect("audit_list")
     audit.record(request, "audit.export", entries=len(lines))
     name = f"audit-{timezone.now():%Y%m%dT%H%M%SZ}.jsonl"
     return HttpResponse(
-        "".join(lines),
+        b"".join(lines),
         content_type="application/jsonl; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
