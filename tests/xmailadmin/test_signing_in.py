@@ -12,12 +12,14 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from tests import people
 from xmailadmin import limits, roles, vault
+from xmailadmin import people as team
 from xmailadmin.models import AuditEntry, AuthenticatorSecret, User
 
 pytestmark = pytest.mark.django_db
@@ -410,3 +412,20 @@ def test_no_answer_holds_the_password_that_was_typed() -> None:
         page = Client().post(LOGIN, sent, headers=headers)
         assert page.status_code == 200
         assert "typed-in-vain" not in page.content.decode()
+
+
+def test_a_factor_that_is_removed_as_it_is_shown_ends_the_sign_in(
+    protected: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Client()
+    try_to_sign_in(waiting, people.PASSWORD)
+    usual = Authenticator.record_usage
+
+    def late(factor: Authenticator) -> None:
+        team.remove_second_factor(None, protected, [factor.pk])
+        with transaction.atomic():  # so that the test's own transaction goes on
+            usual(factor)
+
+    monkeypatch.setattr(Authenticator, "record_usage", late)
+    assert second_step(waiting, people.code()).headers["Location"] == LOGIN
+    assert "was changed meanwhile" in waiting.get(LOGIN).content.decode()

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -100,8 +100,15 @@ def begun_lately(view: View) -> View:
     @wraps(view)
     def unless_outdated(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         login = unstash_login(request, peek=True)
-        outdated = refuse_outdated(request, login.user) if login is not None else None
-        return outdated or view(request, *args, **kwargs)
+        if login is None:
+            return view(request, *args, **kwargs)
+        try:
+            return refuse_outdated(request, login.user) or view(request, *args, **kwargs)
+        except (Authenticator.DoesNotExist, DatabaseError):
+            outdated = refuse_outdated(request, login.user)  # the factor has just been removed
+            if outdated is None:
+                raise
+            return outdated
 
     return unless_outdated
 
