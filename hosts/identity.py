@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django.db import transaction
 from django.http import HttpRequest
 
+from hosts import turns
 from hosts.messages import Message
 from hosts.models import Host
-from hosts.transports import Target, TransportError, normal_fingerprint, open_transport
+from hosts.models.host import one_at_a_time
+from hosts.transports import Target, TransportError, open_transport
 from xmailadmin import audit
 
 if TYPE_CHECKING:
     from xmailadmin.models import User
 
-__all__ = ["Meeting", "confirm", "look", "trust"]
-
-#: The host shows another identity than the one that is expected.
-CHANGED = frozenset({"ssh.wrong_host_key", "ctrl.wrong_certificate"})
+__all__ = ["Meeting", "confirm", "log_in", "look", "trust"]
 
 
 @dataclass(frozen=True)
@@ -28,22 +26,11 @@ class Meeting:
 
     met: str = ""
     problem: Message | None = None
-    trusted: bool = False
 
 
 async def look(target: Target) -> Meeting:
-    """Returns the identity that the host shows now; a secret goes only to the one that is trusted.
-
-    A server may have several keys, of which the trusted one need not be its first.
-    """
-    if target.trust_fingerprint:
-        try:
-            async with open_transport(target) as transport:
-                if transport.identity:
-                    return Meeting(transport.identity)
-        except TransportError as error:
-            if error.message.code in CHANGED:
-                return Meeting(normal_fingerprint(str(error.message.params["met"])))
+    """Returns the identity that the host shows now, the trusted one if it has that; no secret is
+    sent to it."""
     try:
         return Meeting(await open_transport(target).scan())
     except TransportError as error:
@@ -51,27 +38,34 @@ async def look(target: Target) -> Meeting:
 
 
 async def confirm(target: Target, fingerprint: str) -> Meeting:
-    """Returns whether the host is the one that was confirmed, and whether one may log in there."""
+    """Returns the same, and as a problem if it is not the one that was confirmed."""
+    meeting = await look(replace(target, trust_fingerprint=fingerprint))
+    if meeting.problem is not None or meeting.met == fingerprint:
+        return meeting
+    code = "registration.changed_again" if meeting.met else "registration.nothing_to_pin"
+    return Meeting(meeting.met, Message(code))
+
+
+async def log_in(target: Target) -> Message | None:
+    """Returns why one cannot log in at the host, which is trusted and so gets what is stored."""
     try:
-        async with open_transport(replace(target, trust_fingerprint=fingerprint)) as transport:
-            if transport.identity:
-                return Meeting(transport.identity, trusted=True)
+        async with open_transport(target):
+            return None
     except TransportError as error:
-        if error.message.code in CHANGED:
-            met = normal_fingerprint(str(error.message.params["met"]))
-            return Meeting(met, Message("registration.changed_again"))
-        met = (await look(replace(target, trust_fingerprint=""))).met
-        return Meeting(met, error.message, trusted=met == fingerprint)
-    return Meeting(problem=Message("registration.nothing_to_pin"))
+        return error.message
 
 
 def trust(host: Host, fingerprint: str, *, by: HttpRequest | User | None) -> None:
     """Puts on record whom the portal takes the host for from now on, and whom until now.
 
-    Raises ChangedMeanwhile if it is not the host any more at which the identity was met.
+    What waits for the host ends. Raises ChangedMeanwhile if it is not the host any more at which
+    the identity was met, and turns.Begun if an installation has begun on it.
     """
-    with transaction.atomic():
+    with one_at_a_time():
+        turns.locked(host)
+        turns.leave(host)
         host.lock(host.connection())
+        turns.end_waiting(host)
         before = host.trust_fingerprint
         host.trust_fingerprint = fingerprint
         host.save(update_fields=["trust_fingerprint"])

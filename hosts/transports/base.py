@@ -158,7 +158,8 @@ class Transport(ABC):
     async def scan(self) -> str:
         """The identity that the other side shows, for a person to compare and confirm.
 
-        Opens a connection of its own, and sends no secret. "" where there is nothing to pin.
+        Of several it is the trusted one, if that is among them. Opens a connection of its own, and
+        sends no secret. "" where there is nothing to pin.
         """
         return ""
 

@@ -140,27 +140,45 @@ async def connect(target: Target, locate: Locate) -> list[asyncssh.SSHClientConn
 
 
 async def scan(target: Target, locate: Locate) -> str:
-    """The SHA-256 of the host key that the server shows; logs in nowhere but on a jump host."""
+    """The SHA-256 of the host key that the server shows; logs in nowhere but on a jump host.
+
+    Of several keys it is the trusted one, if that is among them.
+    """
     connections: list[asyncssh.SSHClientConnection] = []
+    trusted = normal_fingerprint(target.trust_fingerprint)
     try:
         address = await _located(target, locate)
         keys = await _client_keys(target.credential) if target.jump else []
         tunnel = await _tunnel(target, locate, keys, connections)
         server = _Server(address, target.port or PORT, target.user, "")
-        async with _Errors(server):
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                key = await asyncssh.get_server_host_key(
-                    server.address,
-                    server.port,
-                    tunnel=tunnel or (),
-                    config=None,
-                    kex_algs=list(KEY_EXCHANGES),
-                    server_host_key_algs=[name for family in HOST_KEYS for name in family],
-                )
-        await asyncio.sleep(0)  # the connection was aborted; its socket closes in the next turn
-        return normal_fingerprint(key.get_fingerprint("sha256")) if key else ""
+        met = await _shown(server, [name for family in HOST_KEYS for name in family], tunnel)
+        for family in HOST_KEYS if trusted not in {"", met} else ():
+            try:
+                if await _shown(server, family, tunnel) == trusted:
+                    return trusted
+            except TransportError:  # it has no key of this family
+                continue
+        return met
     finally:
         await close(connections)
+
+
+async def _shown(
+    server: _Server, algorithms: Sequence[str], tunnel: asyncssh.SSHClientConnection | None
+) -> str:
+    """The SHA-256 of the first key of these kinds that the server has."""
+    async with _Errors(server):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            key = await asyncssh.get_server_host_key(
+                server.address,
+                server.port,
+                tunnel=tunnel or (),
+                config=None,
+                kex_algs=list(KEY_EXCHANGES),
+                server_host_key_algs=list(algorithms),
+            )
+    await asyncio.sleep(0)  # the connection was aborted; its socket closes in the next turn
+    return normal_fingerprint(key.get_fingerprint("sha256")) if key else ""
 
 
 async def _tunnel(

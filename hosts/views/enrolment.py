@@ -29,6 +29,7 @@ from xmailadmin.vault import VaultError
 
 GET_OR_POST = ("GET", "HEAD", "POST")
 CHANGED = Message("registration.changed_meanwhile")
+BEGUN = Message("registration.installing")
 
 
 @require_http_methods(GET_OR_POST)
@@ -67,7 +68,7 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
         except ChangedMeanwhile:
             form.tell_changed(get_object_or_404(Host, pk=pk))
         except turns.Begun:
-            form.add_error(None, word(Message("registration.installing")))
+            form.add_error(None, word(BEGUN))
         except Taken:
             pass  # the form says so
         else:
@@ -169,8 +170,8 @@ def _problems(form: HostForm) -> list[str]:
 def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
     """Shows whom the portal takes the host for, looks at who it is now, and trusts that one.
 
-    What a person confirms is trusted even if the log-in fails then: the page says so, and the
-    password or key can be corrected.
+    What is stored is sent to the one that a person confirms when that is on record, not before. If
+    the log-in fails then, the page says so, and the password or key can be corrected.
     """
     host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
     if host.transport == Host.Transport.LOCAL:
@@ -180,13 +181,14 @@ def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         if confirmed:
             outcome = wait_for(identity.confirm(host.target(), confirmed))
-            if outcome.trusted:
+            if outcome.problem is None:
                 identity.trust(host, confirmed, by=request)
+                refused = wait_for(identity.log_in(host.target()))
                 messages.success(request, _("%(host)s is trusted with this identity now.") % {
                     "host": host.name
                 })  # fmt: skip
-                if outcome.problem is not None:
-                    messages.warning(request, word(outcome.problem))
+                if refused is not None:
+                    messages.warning(request, word(refused))
                 celery.ring("hosts.tasks.diagnose_hosts", [host.pk])
                 return redirect(awaiting(host))
         elif request.method == "POST":
@@ -196,9 +198,10 @@ def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
     except VaultError:
         messages.error(request, _("The secrets of this host cannot be opened."))
         return redirect(host)
-    except ChangedMeanwhile:
+    except (ChangedMeanwhile, turns.Begun) as error:
         # Whoever was met, was met at another place, or with other secrets, than it has now.
-        outcome = identity.Meeting(problem=CHANGED)
+        changed = isinstance(error, ChangedMeanwhile)
+        outcome = identity.Meeting(problem=CHANGED if changed else BEGUN)
         host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
         context = {"host": host, "stored_shown": _shown(host, host.trust_fingerprint)}
     context |= {

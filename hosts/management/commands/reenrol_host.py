@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from hosts import identity
+from hosts import identity, turns
 from hosts.management.deploying import DeployingCommand
 from hosts.messages import Message
 from hosts.models import Host
@@ -38,14 +39,14 @@ class Command(DeployingCommand):
         if host.transport == Host.Transport.LOCAL:
             self.fail(f"{host.name} is a directory of this machine and has no identity of its own.")
         wanted = normal_fingerprint(options["trust_fingerprint"])
-        before = host.trust_fingerprint
         if wanted:
             met = asyncio.run(identity.confirm(host.target(), wanted))
-            if met.trusted:
+            if met.problem is None:
                 self._trust(host, wanted)
+                met = replace(met, problem=asyncio.run(identity.log_in(host.target())))
         else:
             met = asyncio.run(identity.look(host.target()))
-        good = met.trusted or (bool(met.met) and met.met == before)
+        good = bool(met.met) and met.met == host.trust_fingerprint
         if met.met:
             self.say(f"{host.name}: {shown_identity(host.transport, met.met)}")
         if met.problem is not None:
@@ -67,3 +68,5 @@ class Command(DeployingCommand):
             identity.trust(host, fingerprint, by=None)
         except ChangedMeanwhile:
             self.fail(word(Message("registration.changed_meanwhile")))
+        except turns.Begun:
+            self.fail(word(Message("registration.installing")))
