@@ -18,7 +18,7 @@ from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
 from hosts.models.host import PLACE, one_at_a_time
 from hosts.order import IN_CLEAR
-from hosts.turns import final, ring, settle
+from hosts.turns import final, leave, locked, ring, settle
 from xmailadmin import audit
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
     """Takes `host` out of deployments, those included that wait for it; what has begun there is
     finished. Raises Host.DoesNotExist."""
     with one_at_a_time():
-        if _locked(host).disabled:
+        if locked(host).disabled:
             return
         waited = host.installations.filter(status__in=Installation.UNFINISHED)
         deployments = list(waited.values_list("deployment", flat=True))
@@ -357,23 +357,15 @@ def disable(host: Host, *, by: HttpRequest | User | None) -> None:
 
 
 def delete(host: Host, *, by: HttpRequest | User | None) -> None:
-    """Removes `host` from the inventory; its history stays. Raises Host.DoesNotExist."""
+    """Removes `host` from the inventory; its history stays.
+
+    Raises Host.DoesNotExist, and Begun: registered anew meanwhile, it would get two pairs at once.
+    """
     with one_at_a_time():
-        _locked(host)
+        locked(host)
+        leave(host)
         Host.objects.filter(pk=host.pk).delete()
         audit.record(by, "host.delete", host, mailroot=host.mailroot)
-
-
-def _locked(host: Host) -> Host:
-    """Returns the host with its row locked, so that nobody claims or changes it.
-
-    Everybody locks in one order, or two would wait for each other: installations, hosts, what else
-    there is, and last the end of the audit. What is asked for between the first two is not locked:
-    that takes one_at_a_time.
-    """
-    waited = host.installations.filter(status__in=Installation.UNFINISHED).order_by("pk")
-    list(waited.select_for_update().values_list("pk"))
-    return Host.objects.select_for_update().get(pk=host.pk)
 
 
 @transaction.atomic

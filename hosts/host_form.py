@@ -19,7 +19,7 @@ from hosts import addresses, mailroot, seen, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
-from hosts.models.host import CONNECTION, PLACE, SECRETS, one_at_a_time
+from hosts.models.host import CONNECTION, PLACE, SECRETS, WHO, one_at_a_time
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.secret_fields import EXACT, SecretFields
@@ -258,17 +258,16 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
     def _why_enter_again(self) -> str:
         """Says why stored secrets are not sent: who may edit may not therefore read.
 
-        What is saved may name another recipient at the same place, and is on record then. A test
-        is not, and so it sends what is stored only as the host is registered.
+        A look sends them before anything is saved and on record, so only as is registered.
         """
         if self.instance._state.adding:
             return ""
         if self._differs(DESTINATION):
             return str(_("Enter it again, because it would go to another place than before."))
-        if self.looks == "always" and self._differs(RECIPIENT):
+        if self._differs(RECIPIENT):
             text = _(
-                "Enter it again, because a test sends what is stored only to the identity, for "
-                "the user and as encrypted as is registered."
+                "Enter it again, because what is stored is sent only to the identity, for the "
+                "user and as encrypted as is registered."
             )
             return str(text)
         return ""
@@ -364,7 +363,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
         Raises ChangedMeanwhile: the look at the host, which may take a minute, was at what was
         loaded, and so was what decided which secrets had to be entered again. Raises Taken if
         another host has the name or the MailRoot since then, and turns.Begun where an
-        installation has begun at the place that would be changed.
+        installation has begun and the host would be at another place or somebody else.
         """
         try:
             with one_at_a_time():
@@ -395,10 +394,14 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
             host = super().save(commit)
         else:
             host = self.instance
-            host.lock(self._loaded)
             before = Host(**{name: self.stored[name] for name in PLACE})
-            if before.place_digest != host.place_digest:
-                turns.leave_the_place(host)
+            others = self._differs(WHO)
+            if others or before.place_digest != host.place_digest:
+                turns.locked(host)
+                turns.leave(host)
+            host.lock(self._loaded)
+            if others:
+                turns.end_waiting(host)
             host.save(update_fields=[name for name in self.changed if name in self.stored])
         if self.secrets:
             host.keep_secrets(**self.secrets)

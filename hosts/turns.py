@@ -19,8 +19,8 @@ from hosts.models import Deployment, Host, Installation
 from xmailadmin import celery
 
 __all__ = [
-    "CHUNK", "Begun", "final", "leave_the_place", "next_chunk", "ready", "ring", "ring_for_looks",
-    "settle", "sweep",
+    "CHUNK", "Begun", "end_waiting", "final", "leave", "locked", "next_chunk", "ready", "ring",
+    "ring_for_looks", "settle", "sweep",
 ]  # fmt: skip
 
 CHUNK = 50  # hosts a message
@@ -29,7 +29,7 @@ Status = Installation.Status
 
 
 class Begun(Exception):
-    """An installation has begun on a host, and has to end at the place where it began."""
+    """An installation has begun on a host, and has to end with the host as it was."""
 
 
 def ready() -> QuerySet[Installation]:
@@ -87,14 +87,11 @@ def settle(deployments: QuerySet[Deployment]) -> None:
     for deployment in deployments.filter(finished_at=None).select_related("pair"):
         # What was begun and handed back may have half a pair on its host: that is finished.
         waiting = deployment.installations.filter(status=Status.QUEUED, adopted=False)
-        deployment.installations.filter(status=Status.QUEUED, host=None).update(
-            **final(Status.CANCELLED, "deploy.host_deleted")
+        idle = deployment.installations.filter(
+            Q(status=Status.QUEUED) | Q(free(), status=Status.RUNNING)
         )
-        disabled = deployment.installations.filter(
-            Q(status=Status.QUEUED) | Q(free(), status=Status.RUNNING),
-            adopted=False,
-            host__in=Host.objects.filter(disabled=True),
-        )
+        idle.filter(host=None).update(**final(Status.CANCELLED, "deploy.host_deleted"))
+        disabled = idle.filter(adopted=False, host__in=Host.objects.filter(disabled=True))
         disabled.update(**final(Status.CANCELLED, "deploy.host_disabled"))
         first = deployment.installations.filter(wave=0)
         failures = deployment.installations.filter(status__in=Installation.BAD)
@@ -112,11 +109,23 @@ def settle(deployments: QuerySet[Deployment]) -> None:
             )
 
 
-def leave_the_place(host: Host) -> None:
-    """Makes sure that a host whose place is about to change is not being installed on.
+def locked(host: Host) -> Host:
+    """Returns the host with its row locked, so that nobody claims or changes it.
 
-    Raises Begun if it is, or if half a pair may be there. What has not begun ends when its turn
-    comes. The caller has locked the row of the host.
+    Everybody locks in one order, or two would wait for each other: installations, hosts, what else
+    there is, and last the end of the audit. What is asked for between the first two is not locked:
+    that takes one_at_a_time. Raises Host.DoesNotExist.
+    """
+    waited = host.installations.filter(status__in=Installation.UNFINISHED).order_by("pk")
+    list(waited.select_for_update().values_list("pk"))
+    return Host.objects.select_for_update().get(pk=host.pk)
+
+
+def leave(host: Host) -> None:
+    """Makes sure that nothing is being installed on a host that is about to be another one.
+
+    Raises Begun if it is, or if half a pair may be there. What waits for another place ends when
+    its turn comes. The caller has locked the host.
     """
     rows = host.installations.filter(status__in=Installation.UNFINISHED)
     running = rows.filter(status=Status.RUNNING)
@@ -124,6 +133,15 @@ def leave_the_place(host: Host) -> None:
         raise Begun
     # A worker that stood still for longer than its lease finds its token gone if it wakes up.
     running.update(status=Status.QUEUED, token="", lease_until=None, rung_at=None)
+
+
+def end_waiting(host: Host) -> None:
+    """Ends what waits for a host of which a person has changed who may be there: it was asked for
+    with another server in mind. The caller has had it left."""
+    waiting = host.installations.filter(status=Status.QUEUED)
+    deployments = list(waiting.values_list("deployment", flat=True).distinct())
+    waiting.update(**final(Status.CANCELLED, "deploy.identity_changed"))
+    transaction.on_commit(lambda: settle(Deployment.objects.filter(pk__in=deployments)))
 
 
 def final(status: Status, code: str) -> dict[str, object]:

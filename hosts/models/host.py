@@ -22,7 +22,7 @@ from hosts.transports import ssh
 from hosts.transports.base import Credential, Target
 from xmailadmin import vault
 
-__all__ = ["CONNECTION", "PLACE", "SECRETS", "ChangedMeanwhile", "Host", "one_at_a_time"]
+__all__ = ["CONNECTION", "PLACE", "SECRETS", "WHO", "ChangedMeanwhile", "Host", "one_at_a_time"]
 
 SECRETS = ("password", "private_key", "passphrase")
 # What decides how the host is reached and what is met there.
@@ -31,6 +31,7 @@ CONNECTION = (
     "allow_plain_key",
 )  # fmt: skip
 PLACE = ("transport", "address", "port", "user", "jump", "mailroot")  # where a pair goes
+WHO = ("trust_fingerprint", "jump", "allow_plain_key")  # who may get it there
 USUAL_PORTS = {"sftp": ssh.PORT, "ctrl": CLEAR_PORT}
 REGISTERING = 0x686F737473  # "hosts": the advisory lock of whoever registers or changes one
 

@@ -17,13 +17,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from certs.filters import PairSearch
 from certs.models import Pair
-from hosts import deploy
+from hosts import deploy, turns
 from hosts.filters import HostFilter, key, narrowed
+from hosts.messages import Message
 from hosts.models import Host, Installation
 from hosts.registration import shown_identity
 from hosts.tables import HostTable
 from hosts.views import present
 from hosts.views.actions import may_act, with_actions
+from hosts.wording import word
 from xmailadmin import celery
 from xmailadmin.tables import PAGE, KeysFirst, configure
 
@@ -140,6 +142,9 @@ def host_delete(request: HttpRequest, pk: int) -> HttpResponse:
             deploy.delete(host, by=request)
         except Host.DoesNotExist:
             raise Http404 from None
+        except turns.Begun:
+            messages.error(request, word(Message("registration.installing")))
+            return redirect(host)
         messages.success(request, _("%(host)s is deleted. Its history is kept.") % _name(host))
         return redirect("host_list")
     context = {

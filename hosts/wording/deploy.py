@@ -4,7 +4,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 TEXTS: dict[str, Promise] = {
-    "deploy.host_deleted": _("The host was deleted before its turn came."),
+    "deploy.host_deleted": _("The host was deleted before this was done."),
+    "deploy.identity_changed": _(
+        "Cancelled, because somebody changed whom the portal takes this host for, or may send the "
+        "key to. Install again if it shall have the pair."
+    ),
     "deploy.host_gone": _(
         "One of these hosts is disabled or was deleted meanwhile. Please choose again."
     ),

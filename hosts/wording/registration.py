@@ -64,9 +64,9 @@ TEXTS: dict[str, Promise] = {
         "enter once more what is still to be changed."
     ),
     "registration.installing": _(
-        "An installation has begun on this host and has to end where it began, so nothing was "
-        "saved. Change where the host is when it has ended; one that cannot go on is given up "
-        "after some minutes."
+        "An installation has begun on this host and has to end with the host as it is, so nothing "
+        "was changed. Try again when it has ended; one that cannot go on is given up after some "
+        "minutes."
     ),
     "registration.login": _("Logged in as %(user)s (%(milliseconds)s ms)."),
     "registration.remote_mailroot": _(

@@ -149,7 +149,7 @@ def worker_died(token: str) -> None:
 
 def test_half_a_pair_is_finished_before_the_host_may_be_moved(host: Host, edit: Edit) -> None:
     deployment, row = half_done(host)
-    assert "has to end where it began" in edit()
+    assert "has to end with the host as it is" in edit()
     assert now(host).mailroot == host.mailroot
     assert "The changes are saved." in edit(mailroot=host.mailroot, memo="rack 3")
     run_all()
@@ -183,7 +183,7 @@ def test_the_usual_port_may_be_written_out_while_a_worker_is_there(host: Host) -
 def test_nobody_is_moved_while_a_worker_is_there(host: Host, edit: Edit) -> None:
     deploy.create_deployment(issued_pair(), [host], by=None)
     token, rows = ledger._claim(turns.ready())
-    assert "has to end where it began" in edit()
+    assert "has to end with the host as it is" in edit()
     for _news in ledger._Run(token, rows).go():
         pass
     assert "The changes are saved." in edit()

@@ -213,28 +213,6 @@ def test_a_test_of_an_edited_host_uses_the_secrets_that_are_stored(
     assert xmail.seen.logins == before + 1
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"confirmed": NEW.sha256}, {"trust_fingerprint": NEW.sha256}, {"trust_fingerprint": ""},
-        {"user": "somebody"}, {"allow_plain_key": "on"},
-    ],
-    ids=lambda change: next(iter(change)),
-)  # fmt: skip
-def test_a_test_sends_what_is_stored_only_to_whom_it_is_registered_for(
-    admin_client: Client, ctrl_host: Host, xmail: XMail, mailroot: Path, change: dict[str, str]
-) -> None:
-    write_pair(mailroot, NEW.key, NEW.certificate)
-    before = logins(xmail)
-    address = reverse("host_edit_check", args=[ctrl_host.pk])
-    sent = ctrl_fields(xmail, password="", trust_fingerprint=OLD.sha256) | change
-    page = text(admin_client.post(address, sent))
-    assert "Enter it again, because a test sends what is stored only" in page
-    assert logins(xmail) == before
-    entered = text(admin_client.post(address, sent | {"password": xmail.password}))
-    assert "Enter it again, because" not in entered
-
-
 # Trusting a new identity.
 
 
