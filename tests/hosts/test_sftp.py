@@ -13,10 +13,11 @@ from typing import Any
 import asyncssh
 import pytest
 
+from hosts import identity
 from hosts.install import Order, PairFiles, install
 from hosts.registration import _how_reached, inspect
 from hosts.transports import Credential, File, Target, TransportError, open_transport, ssh
-from hosts.transports.base import openssh_fingerprint
+from hosts.transports.base import normal_fingerprint, openssh_fingerprint
 from tests.doubles.mailroot import make_mailroot
 from tests.doubles.pairs import make_pair
 from tests.hosts.conftest import SmallSSH, small_ssh, ssh_target
@@ -84,6 +85,24 @@ async def test_unregistered_host_key_is_never_added_silently(mailroot: Path) -> 
     async with small_ssh() as server:
         error = await refusal(small_target(server, mailroot, trust_fingerprint=""))
         assert error.message.code == "ssh.no_fingerprint"
+        assert server.offered == []
+
+
+async def test_whichever_key_of_a_server_is_confirmed_is_met_without_a_log_in(
+    mailroot: Path,
+) -> None:
+    kinds = ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")
+    keys = [asyncssh.generate_private_key(kind) for kind in kinds]
+    async with small_ssh(host_keys=keys) as server:
+        target = small_target(server, mailroot)
+        for key in keys:
+            sha256 = normal_fingerprint(key.get_fingerprint("sha256"))
+            meeting = await identity.confirm(target, sha256)
+            assert (meeting.met, meeting.problem) == (sha256, None)
+            assert (await identity.look(replace(target, trust_fingerprint=sha256))).met == sha256
+        other = await identity.confirm(target, "ab" * 32)
+        assert other.problem is not None
+        assert other.problem.code == "registration.changed_again"
         assert server.offered == []
 
 
