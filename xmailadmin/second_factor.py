@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
@@ -20,6 +21,7 @@ from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.webauthn import forms as webauthn_forms
 from allauth.mfa.webauthn.internal import auth as webauthn
 from django import forms
+from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -29,8 +31,9 @@ from django.shortcuts import get_object_or_404
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from fido2 import cbor
+from fido2.server import Fido2Server
 from fido2.utils import websafe_decode
-from fido2.webauthn import AuthenticationResponse
+from fido2.webauthn import AuthenticationResponse, PublicKeyCredentialRpEntity
 
 from xmailadmin import audit, limits, vault
 from xmailadmin.models import AuthenticatorSecret, User
@@ -41,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "sealed:"
 PORTAL = "xmailadmin"
+PORTS = {"http": 80, "https": 443}  # which addresses do not name
 USED_FOR_S = 180  # longer than any code works
 USES = "counter"  # in the data of a security key: what it counted when it was last used
 ASKED_AT, ANSWER_S = "asked_at", 300  # in the state of what a security key is asked
@@ -95,8 +99,11 @@ def forget_secrets(instance: Authenticator) -> None:
 
 
 def works_with_security_keys(request: HttpRequest) -> bool:
-    """True if browsers offer security keys here: on a host name, by HTTPS or on this machine."""
-    name = _host_name(request)
+    """True if browsers offer security keys here: on a host name, by HTTPS or on this machine, and
+    if their answers are taken: not at another port than the portal's own."""
+    name, port = split_domain_port(request.get_host())
+    if port not in ("", str(_port())):  # some proxies leave it out
+        return False
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:
@@ -106,6 +113,22 @@ def works_with_security_keys(request: HttpRequest) -> bool:
 
 def _host_name(request: HttpRequest) -> str:
     return split_domain_port(request.get_host())[0]
+
+
+def _origin(request: HttpRequest) -> str:
+    """Returns the origin of the portal's own pages, under the name by which it was asked.
+
+    Scheme and port are those of XMAILADMIN_URL, not of the request: Host is written by whoever
+    sends an answer, and may name the port of the page that got it from somebody. The name is one
+    that is allowed, and the answer is signed for it.
+    """
+    scheme, port = urlsplit(settings.PORTAL_URL).scheme, _port()
+    return f"{scheme}://{_host_name(request)}" + (f":{port}" if port != PORTS[scheme] else "")
+
+
+def _port() -> int:
+    url = urlsplit(settings.PORTAL_URL)
+    return url.port or PORTS[url.scheme]
 
 
 class CodeInput(forms.TextInput):
@@ -203,13 +226,16 @@ def _key_is_refused() -> Iterator[None]:
 def _answer(text: str) -> dict[str, Any]:
     """Reads what a security key answered, and keeps only what is needed of it.
 
-    fido2 makes as many bytes as a number says where it expects text: no numbers there.
+    fido2 makes as many bytes as a number says where it expects text: no numbers there. It takes
+    what was asked in somebody else's frame.
     """
     given = json.loads(text)
     response = _texts(given["response"], RESPONSE)
     client_data = json.loads(websafe_decode(response["clientDataJSON"]))
     if not isinstance(client_data["challenge"], str):
         raise TypeError("challenge")
+    if client_data.get("crossOrigin", False) is not False:
+        raise ValueError("crossOrigin")
     if "attestationObject" in response:
         attestation: Any = cbor.decode(websafe_decode(response["attestationObject"]))
         if not isinstance(attestation["authData"], bytes):
@@ -331,9 +357,20 @@ def _asked() -> dict[str, Any] | None:
     return state if 0 <= time.time() - state.get(ASKED_AT, 0) < ANSWER_S else None
 
 
+def _server() -> Fido2Server:
+    """Takes answers from the portal's own pages only; fido2 would take those of any port, and of
+    any name below the portal's."""
+    from allauth.core import context
+
+    portal = PublicKeyCredentialRpEntity(**get_adapter().get_public_key_credential_rp_entity())
+    own = _origin(context.request)
+    return Fido2Server(portal, verify_origin=lambda origin: origin == own)
+
+
 def harden() -> None:
-    """Has the library take no answer of a security key long after it was asked."""
+    """Has the library take no answer of a security key from elsewhere, or that comes late."""
     webauthn.set_state, webauthn.get_state = _ask, _asked
+    webauthn.get_server = _server
 
 
 def _pending_secret(user: User, *, new: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import time_machine
@@ -23,7 +24,6 @@ from fido2.webauthn import (
     AttestationObject,
     AttestedCredentialData,
     AuthenticatorData,
-    CollectedClientData,
 )
 
 from tests import people
@@ -51,16 +51,17 @@ class Key:
         public = ES256.from_cryptography_key(self.secret.public_key())  # type: ignore[no-untyped-call]
         self.data = AttestedCredentialData.create(b"\0" * 16, b"blue", public)
 
-    def added(self, client: Client) -> str:
+    def added(self, client: Client, **client_data: Any) -> str:
         data = AuthenticatorData.create(sha256(b"testserver"), UP | AT, 0, self.data)
         made = AttestationObject.create("none", data, {})
         return answer(
-            clientDataJSON=told(client, "webauthn.create"), attestationObject=websafe_encode(made)
+            clientDataJSON=told(client, "webauthn.create", **client_data),
+            attestationObject=websafe_encode(made),
         )
 
-    def used(self, client: Client, counter: int = 1) -> str:
+    def used(self, client: Client, counter: int = 1, **other: Any) -> str:
         data = AuthenticatorData.create(sha256(b"testserver"), UP, counter)
-        client_data = told(client, "webauthn.get")
+        client_data = told(client, "webauthn.get", **other)
         signed = self.secret.sign(
             data + sha256(websafe_decode(client_data)), ec.ECDSA(hashes.SHA256())
         )
@@ -71,9 +72,9 @@ class Key:
         )
 
 
-def told(client: Client, kind: str) -> str:
+def told(client: Client, kind: str, origin: str = "https://testserver", **other: Any) -> str:
     challenge = client.session[STATE_SESSION_KEY]["challenge"]
-    return websafe_encode(CollectedClientData.create(kind, challenge, "https://testserver"))
+    return of_client(type=kind, challenge=challenge, origin=origin, **other)
 
 
 def answer(**response: Any) -> str:
@@ -114,6 +115,11 @@ RUBBISH = {
     "too long": json.dumps("a" * 20_000),
 }  # fmt: skip
 rubbish = pytest.mark.parametrize("text", RUBBISH.values(), ids=RUBBISH)
+
+
+@pytest.fixture(autouse=True)
+def _address(settings: Any) -> None:
+    settings.PORTAL_URL = "https://testserver"
 
 
 @pytest.fixture
@@ -257,3 +263,80 @@ def test_an_answer_of_a_key_is_not_taken_long_after_it_was_asked(hanako: User) -
     with time_machine.travel(timezone.now() + timedelta(seconds=ANSWER_S + 1)):
         client.post(CONFIRM, answer)
     assert failures() == 1
+
+
+# --- Where it was asked -------------------------------------------------------------------------
+
+ELSEWHERE = {
+    "another port": {"origin": "https://testserver:8443"},
+    "a name below": {"origin": "https://evil.testserver"},
+    "in clear": {"origin": "http://testserver"},
+    "in a frame": {"crossOrigin": True, "topOrigin": "https://evil.example"},
+    "said badly": {"crossOrigin": "false"},
+}
+elsewhere = pytest.mark.parametrize("client_data", ELSEWHERE.values(), ids=ELSEWHERE)
+
+
+@after_commit
+@elsewhere
+def test_no_answer_is_taken_that_another_page_got(
+    hanako: User, client_data: dict[str, Any]
+) -> None:
+    client, key = at_second_step(hanako)
+    # Whoever relays it writes what they like into Host.
+    host = urlsplit(client_data.get("origin", "")).netloc.replace("evil.", "") or "testserver"
+    sent = {"credential": key.used(client, **client_data)}
+    response = client.post(SIGN_IN, sent, secure=True, headers={"host": host})
+    assert REFUSED in str(response.context["webauthn_form"].errors)
+    assert failures() == 1
+    assert signed_in(client.post(SIGN_IN, {"credential": key.used(client)}, secure=True))
+
+    client = people.signed_in(hanako, confirmed=True)
+    client.get(CONFIRM)
+    client.post(CONFIRM, {"credential": key.used(client, **client_data)}, headers={"host": host})
+    assert failures() == 2
+
+    client.get(ADD)
+    sent = {"name": "Red", "credential": key.added(client, **client_data)}
+    assert REFUSED in client.post(ADD, sent, headers={"host": host}).content.decode()
+    assert Authenticator.objects.filter(type="webauthn").count() == 1
+
+
+@after_commit
+@pytest.mark.parametrize(
+    ("address", "host", "origin"),
+    [
+        ("https://testserver:8443", "testserver:8443", "https://testserver:8443"),
+        ("https://testserver:8443", "testserver", "https://testserver:8443"),  # a proxy left it out
+        ("https://testserver:443", "testserver", "https://testserver"),
+        ("https://xmail.example.jp", "testserver", "https://testserver"),  # another name it has
+    ],
+)
+def test_the_portals_own_pages_are_at_its_port(
+    hanako: User, settings: Any, address: str, host: str, origin: str
+) -> None:
+    settings.PORTAL_URL = address
+    client = people.signed_in(hanako, confirmed=True)
+    client.get(ADD)
+    sent = {"name": "Blue", "credential": Key().added(client, origin=origin)}
+    client.post(ADD, sent, headers={"host": host})
+    assert Authenticator.objects.filter(type="webauthn").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "offered"),
+    [
+        ("localhost:8000", True),
+        ("localhost", True),
+        ("localhost:9000", False),
+        (f"localhost:{'9' * 5000}", False),
+        ("127.0.0.1", False),
+    ],
+)
+def test_keys_are_offered_where_they_are_taken(
+    hanako: User, settings: Any, host: str, offered: bool
+) -> None:
+    settings.PORTAL_URL = "http://localhost:8000"
+    client = people.signed_in(hanako, confirmed=True)
+    page = client.get(reverse("mfa_index"), headers={"host": host})
+    assert (ADD in page.content.decode()) == offered
