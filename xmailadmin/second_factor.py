@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "sealed:"
 PORTAL = "xmailadmin"
 PORTS = {"http": 80, "https": 443}  # which addresses do not name
-USED_FOR_S = 180  # longer than any code works
+USED_FOR_S = 360  # longer than any code works, or a security key may take to answer
 USES = "counter"  # in the data of a security key: what it counted when it was last used
 ASKED_AT, ANSWER_S = "asked_at", 300  # in the state of what a security key is asked
 LONGEST_ANSWER = 16_384  # of a security key; real ones have one to three thousand letters
@@ -175,9 +175,12 @@ class _LimitedCode:
 
 
 def _use(user: User, code: str) -> bool:
-    """Remembers that a code was used; False if it was before. allauth forgets it after half a
-    minute, while our tolerance for wrong clocks lets it work for longer. However it is written:
-    allauth compares without punctuation, in lower case."""
+    """Remembers that a code was used, or what a security key was asked; False if it was before.
+
+    allauth forgets a code after half a minute, while our tolerance for wrong clocks lets it work
+    for longer. However it is written: allauth compares without punctuation, in lower case. What a
+    key was asked is in the session, which many requests may read before one of them is answered.
+    """
     digest = salted_hmac("xmailadmin.code", normalize_user_code(code)).hexdigest()
     # A full cache drops keys from the start of the alphabet: those of tries, which strangers can
     # make, come before this one.
@@ -264,10 +267,14 @@ class _LimitedAnswer:
     cleaned_data: dict[str, Any]
 
     def clean_credential(self) -> Authenticator:
+        asked = _asked() or {}
         with _limited(self.user), _key_is_refused():
             self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
             authenticator: Authenticator = super().clean_credential()  # type: ignore[misc]
-            _count_use(authenticator, self.cleaned_data["credential"])
+            if first := _use(self.user, asked["challenge"]):
+                _count_use(authenticator, self.cleaned_data["credential"])
+        if not first:  # neither wrong nor a copy's: it was sent twice
+            raise ValidationError(KEY_REFUSED)
         return authenticator
 
 
@@ -319,10 +326,13 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
     )
 
     def clean(self) -> dict[str, Any]:
+        asked = _asked() or {}
         with _key_is_refused():
             if "credential" in self.cleaned_data:
                 self.cleaned_data["credential"] = _answer(self.cleaned_data["credential"])
             cleaned: dict[str, Any] = super().clean()
+        if "credential" in cleaned and not _use(self.user, asked["challenge"]):
+            raise ValidationError(KEY_REFUSED)
         return cleaned
 
 

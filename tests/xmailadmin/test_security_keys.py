@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.internal.auth import STATE_SESSION_KEY
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -340,3 +343,62 @@ def test_keys_are_offered_where_they_are_taken(
     client = people.signed_in(hanako, confirmed=True)
     page = client.get(reverse("mfa_index"), headers={"host": host})
     assert (ADD in page.content.decode()) == offered
+
+
+# --- One question, one answer -------------------------------------------------------------------
+
+
+def as_it_was(client: Client) -> Callable[[], Client]:
+    """Returns what makes browsers whose requests read the session as it is now."""
+    before = Session.objects.get(pk=client.session.session_key)
+
+    def read() -> Client:
+        before.save()
+        other = Client()
+        other.cookies[settings.SESSION_COOKIE_NAME] = before.pk
+        return other
+
+    return read
+
+
+@after_commit
+@pytest.mark.parametrize("counter", [0, 1])
+def test_an_answer_signs_in_once_also_at_the_same_moment(
+    hanako: User, caplog: pytest.LogCaptureFixture, counter: int
+) -> None:
+    client, key = at_second_step(hanako)
+    sent = {"credential": key.used(client, counter)}
+    read = as_it_was(client)
+    assert signed_in(client.post(SIGN_IN, sent, secure=True))
+    again = read().post(SIGN_IN, sent, secure=True)
+    assert REFUSED in again.content.decode()
+    # Whoever sends it twice has sent nothing wrong.
+    assert failures() == 0
+    assert "copied" not in caplog.text
+
+
+@after_commit
+def test_an_answer_confirms_once_also_at_the_same_moment(hanako: User) -> None:
+    client = people.signed_in(hanako, confirmed=True)
+    key = add(client)
+    with time_machine.travel(timezone.now() + timedelta(seconds=301)):
+        client.get(CONFIRM)
+        sent = {"credential": key.used(client, 0)}
+        read = as_it_was(client)
+        client.post(CONFIRM, sent)
+        assert client.get(ADD).status_code == 200
+        again = read()
+        again.post(CONFIRM, sent)
+        assert again.get(ADD).status_code == 302
+    assert failures() == 0
+
+
+@after_commit
+def test_an_answer_adds_one_key_also_at_the_same_moment(hanako: User) -> None:
+    client = people.signed_in(hanako, confirmed=True)
+    client.get(ADD)
+    sent = {"name": "Blue", "credential": Key().added(client)}
+    read = as_it_was(client)
+    client.post(ADD, sent)
+    assert REFUSED in read().post(ADD, sent).content.decode()
+    assert Authenticator.objects.filter(type="webauthn").count() == 1
