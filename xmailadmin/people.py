@@ -31,6 +31,7 @@ __all__ = [
     "disable",
     "disconnect",
     "enable",
+    "factors_of",
     "invite",
     "link_for",
     "make_link",
@@ -195,18 +196,26 @@ def _switch(person: User, *, on: bool) -> bool:
     return bool(User.objects.filter(pk=person.pk, is_active=not on).update(is_active=on))
 
 
+def factors_of(person: User) -> QuerySet[Authenticator]:
+    """Returns the apps and security keys of a person."""
+    # Recovery codes go with the last of them, and whoever signed in by one makes them anew at will.
+    codes = Authenticator.Type.RECOVERY_CODES
+    held: QuerySet[Authenticator] = Authenticator.objects.filter(user=person).exclude(type=codes)
+    return held
+
+
 def remove_second_factor(by: HttpRequest | None, person: User, factors: Collection[int]) -> bool:
     """Takes away the second factors of a person who has lost them; sessions end too.
 
-    `factors` are the numbers of those that were meant; False if there are others by now, or none.
+    `factors` are the numbers of the apps and keys that were meant; False if there are others by
+    now, or none.
     """
     with transaction.atomic():
         # First: who is about to set up another one waits for it.
         User.objects.select_for_update(no_key=True).get(pk=person.pk)
-        held = Authenticator.objects.filter(user=person)
-        if not factors or {each.pk for each in held} != set(factors):
+        if not factors or {each.pk for each in factors_of(person)} != set(factors):
             return False
-        held.delete()
+        Authenticator.objects.filter(user=person).delete()
         ended = sessions.end_all(person, keep=by)
         audit.record(by, "person.second_factor_removed", person, sessions=ended)
     return True

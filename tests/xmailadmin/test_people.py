@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.usersessions.models import UserSession
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -160,6 +161,20 @@ def test_a_lost_second_factor_is_removed_by_an_administrator(administrator: Clie
     assert again.get("/").status_code == 200
     assert Authenticator.objects.get(user=taro) == newer
     assert AuditEntry.objects.filter(action="person.second_factor_removed").count() == 1
+
+
+def test_new_recovery_codes_do_not_keep_a_second_factor(administrator: Client) -> None:
+    """Whoever signed in by the old ones could make them again and again."""
+    taro = people.person("operator", username="taro")
+    people.set_up_second_factor(taro)
+    RecoveryCodes.activate(taro)
+    address = reverse("person_second_factor", args=[taro.pk])
+    shown = re.findall(r'name="factor" value="(\d+)"', administrator.get(address).content.decode())
+    Authenticator.objects.get(user=taro, type="recovery_codes").delete()
+    RecoveryCodes.activate(taro)
+    page = administrator.post(address, {"factor": shown}, follow=True)
+    assert "The second factor of taro is removed" in page.content.decode()
+    assert not Authenticator.objects.filter(user=taro).exists()
 
 
 def test_who_was_only_invited_is_no_last_administrator(administrator: Client, boss: User) -> None:

@@ -184,7 +184,7 @@ def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, told % _name(person))
         return redirect(person)
     context = _asking(person, _("Remove the second factor"), danger=True)
-    context["factors"] = Authenticator.objects.filter(user=person)
+    context["factors"] = people.factors_of(person)
     return render(request, "people/person_second_factor.html", context)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.mfa.models import Authenticator
 from django.core.management.base import CommandError, CommandParser
 
 from xmailadmin import people
@@ -26,7 +25,7 @@ class Command(PortalCommand):
         person = User.objects.filter(username=name).first()
         if person is None:
             raise CommandError(f"Nobody is called {name}.")
-        held = Authenticator.objects.filter(user=person).values_list("pk", flat=True)
+        held = people.factors_of(person).values_list("pk", flat=True)
         if not people.remove_second_factor(None, person, list(held)):
             raise CommandError(f"{name} has no second factor.")
         self.say(f"The second factor of {name} is removed, and every session has ended.")
