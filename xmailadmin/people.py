@@ -81,8 +81,13 @@ def invite(by: HttpRequest, username: str, email: str, role_names: Iterable[str]
 
 
 def make_link(by: HttpRequest, person: User) -> str:
-    """Returns the token of a new one-time link to choose a password; the old one is void."""
+    """Returns the token of a new one-time link to choose a password; the old one is void.
+
+    Raises User.DoesNotExist if the account is switched off by now.
+    """
     with one_at_a_time():
+        # As whoever switches it off does: the link would work when it is switched on again.
+        person = User.objects.select_for_update(no_key=True).get(pk=person.pk, is_active=True)
         token = _new_link(by, person)
         audit.record(by, "person.link", person)
     return token

@@ -27,7 +27,7 @@ from tests.xmailadmin.inviting import (
 from xmailadmin import people as team
 from xmailadmin import roles
 from xmailadmin.home import HomeError
-from xmailadmin.models import AuditEntry, User
+from xmailadmin.models import AccessLink, AuditEntry, User
 from xmailadmin.prepare import first_administrator
 
 __all__ = ["administrator", "boss"]  # fixtures
@@ -142,6 +142,26 @@ def test_a_disabled_persons_link_is_void(administrator: Client) -> None:
     administrator.post(reverse("person_disable", args=[taro.pk]))
     assert choose(path).status_code == 404
     assert administrator.post(reverse("person_link", args=[taro.pk])).status_code == 404
+
+
+def test_no_link_is_made_to_an_account_that_is_switched_off_meanwhile(
+    administrator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would work as soon as the account is switched on again."""
+    taro = people.person("operator", username="taro")
+    other = people.signed_in(people.person("administrator", username="other"), confirmed=True)
+    usual = roles.lock_administrators
+
+    def late() -> None:
+        monkeypatch.setattr(roles, "lock_administrators", usual)
+        other.post(reverse("person_disable", args=[taro.pk]))
+        usual()
+
+    monkeypatch.setattr(roles, "lock_administrators", late)
+    assert administrator.post(reverse("person_link", args=[taro.pk])).status_code == 404
+    other.post(reverse("person_enable", args=[taro.pk]))
+    assert not AccessLink.objects.filter(user=taro).exists()
+    assert not AuditEntry.objects.filter(action="person.link").exists()
 
 
 def test_a_lost_second_factor_is_removed_by_an_administrator(administrator: Client) -> None:

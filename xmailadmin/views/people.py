@@ -9,7 +9,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -163,7 +163,11 @@ def person_link(request: HttpRequest, pk: int) -> HttpResponse:
     """Asks first, then shows a new one-time link for a person who has no password any more."""
     person = get_object_or_404(User, pk=pk, is_active=True)
     if request.method == "POST":
-        return _show_link(request, person, people.make_link(request, person))
+        try:
+            token = people.make_link(request, person)
+        except User.DoesNotExist:
+            raise Http404 from None
+        return _show_link(request, person, token)
     context = _asking(person, _("Make a new link"))
     return render(request, "people/person_new_link.html", context)
 
