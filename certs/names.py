@@ -20,6 +20,7 @@ MAX_LOCAL_PART = 64  # RFC 5321 section 4.5.3.1.1
 # What a Japanese input method types for ASCII: full-width forms and the ideographic space.
 FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 BLANKS = " \t\u00a0\u3000"
+LAYOUT = str.maketrans("\r\n\t", "   ")  # control characters that a text of several lines may have
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 _ADDRESS_LIKE = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
@@ -64,6 +65,13 @@ def normalise_text(value: str, limit: int) -> str:
     refuse_unwanted_characters(text)
     if len(text) > limit:
         raise Refused("too_long", limit=limit, length=len(text))
+    return text
+
+
+def normalise_lines(value: str) -> str:
+    """A text of several lines in NFC."""
+    text = unicodedata.normalize("NFC", value)
+    refuse_unwanted_characters(text.translate(LAYOUT))
     return text
 
 

@@ -13,7 +13,9 @@ from django.utils.translation import gettext_lazy as _
 
 from certs.models import ClientNote, ClientReport
 from certs.models.client_note import CertificateKind, Mark, Source
+from certs.names import Refused, normalise_lines, normalise_text
 from certs.note_changes import LABELS, fields_of, one_line_end, own_key
+from certs.problems import refusal
 
 __all__ = ["DismissForm", "NoteForm", "ReportForm", "position_of", "slug_for"]
 
@@ -29,6 +31,23 @@ class _Suggesting(forms.ModelForm):  # type: ignore[type-arg]  # the two forms n
         super().__init__(*args, **kwargs)
         self.fields["client"].widget.attrs["list"] = KNOWN_CLIENTS
         self.fields["os"].widget.attrs["list"] = KNOWN_SYSTEMS
+
+    def clean(self) -> dict[str, Any]:
+        """Takes no character that nobody sees or that turns text round: many read what few write,
+        and the audit names it."""
+        data = super().clean() or {}
+        for bound in self.visible_fields():
+            field, text = bound.field, data.get(bound.name)
+            if isinstance(field, forms.CharField) and text:
+                try:
+                    data[bound.name] = (
+                        normalise_lines(text)
+                        if isinstance(field.widget, forms.Textarea)
+                        else normalise_text(text, field.max_length or len(text))
+                    )
+                except Refused as refused:
+                    self.add_error(bound.name, refusal(refused))
+        return data
 
     @property
     def known_clients(self) -> list[str]:
@@ -87,7 +106,7 @@ class NoteForm(_Suggesting):
             self.initial.setdefault("certificate_kind", CertificateKind.SELF_SIGNED_SAN)
 
     def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
+        data = super().clean()
         for name in TEXTS & data.keys():
             data[name] = one_line_end(data[name])
         if self.instance.pk and data.get("seen") != self.initial["seen"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from certs.names import Refused
 from certs.spec import FieldProblem
 
 if TYPE_CHECKING:
@@ -152,6 +153,11 @@ STATES: "dict[str, StrPromise]" = {
     ),
     "mismatch": _("The private key does not belong to the certificate."),
 }
+
+
+def refusal(refused: Refused) -> ValidationError:
+    """The error of a form for a value that is refused."""
+    return ValidationError(PROBLEMS[refused.code], code=refused.code, params=dict(refused.params))
 
 
 def explain(problem: FieldProblem) -> str:

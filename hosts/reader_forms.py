@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from certs import names
 from certs.clients import covers
 from certs.models import Pair
-from certs.problems import PROBLEMS
+from certs.problems import refusal
 from hosts.models import ReaderPage
 
 __all__ = ["AnnounceForm", "ReaderForm"]
@@ -71,7 +71,7 @@ class ReaderForm(forms.ModelForm[ReaderPage]):
         try:
             return names.normalise_text(self.cleaned_data["contact"], 200)
         except names.Refused as refused:
-            raise _refusal(refused) from None
+            raise refusal(refused) from None
 
     def _held(self, raw: str) -> str:
         name = _normal(raw)
@@ -162,8 +162,4 @@ def _normal(raw: str) -> str:
     try:
         return names.normalise_name(raw)
     except names.Refused as refused:
-        raise _refusal(refused) from None
-
-
-def _refusal(refused: names.Refused) -> ValidationError:
-    return ValidationError(PROBLEMS[refused.code], code=refused.code, params=dict(refused.params))
+        raise refusal(refused) from None

@@ -35,6 +35,8 @@ from fido2.server import Fido2Server
 from fido2.utils import websafe_decode
 from fido2.webauthn import AuthenticationResponse, PublicKeyCredentialRpEntity
 
+from certs.names import Refused, normalise_text
+from certs.problems import refusal
 from xmailadmin import audit, limits, vault
 from xmailadmin.models import AuthenticatorSecret, User
 
@@ -49,6 +51,7 @@ USED_FOR_S = 360  # longer than any code works, or a security key may take to an
 USES = "counter"  # in the data of a security key: what it counted when it was last used
 ASKED_AT, ANSWER_S = "asked_at", 300  # in the state of what a security key is asked
 LONGEST_ANSWER = 16_384  # of a security key; real ones have one to three thousand letters
+LONGEST_NAME = 60  # of a security key
 ANSWER = ("id", "rawId", "type")
 RESPONSE = ("clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle")
 # What fido2 raises when an answer is rubbish; RecursionError is a RuntimeError.
@@ -314,6 +317,14 @@ class ReauthenticateWebAuthnForm(
     credential = _answer_field()
 
 
+def _readable(name: str) -> str:
+    """Returns the name of a key as names are on record: administrators read it too."""
+    try:
+        return normalise_text(name, LONGEST_NAME)
+    except Refused as refused:
+        raise refusal(refused) from None
+
+
 class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
     """Adds a security key."""
 
@@ -321,9 +332,12 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
     name = forms.CharField(
         label=_("Name of the key"),
         help_text=_("So that you can tell it from others, for example by its colour."),
-        max_length=60,
+        max_length=LONGEST_NAME,
         required=False,
     )
+
+    def clean_name(self) -> str:
+        return _readable(super().clean_name())
 
     def clean(self) -> dict[str, Any]:
         asked = _asked() or {}
@@ -339,7 +353,10 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
 class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
     """Renames a security key."""
 
-    name = forms.CharField(label=_("Name of the key"), max_length=60)
+    name = forms.CharField(label=_("Name of the key"), max_length=LONGEST_NAME)
+
+    def clean_name(self) -> str:
+        return _readable(self.cleaned_data["name"])
 
     def save(self) -> Authenticator:
         """Changes the name alone: the key may be used, or removed, at the same moment."""

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from certs import note_changes
 from certs.models import ClientNote, ClientReport, NoteChange
+from certs.names import normalise_lines
 from certs.note_forms import slug_for
 from certs.shipped_notes import load_notes, shipped_files
 from tests.hosts.pages import text
@@ -345,6 +346,34 @@ def test_a_client_whose_name_no_database_holds_is_an_unknown_one(
     new_portal.manage("prepare")
     told = new_portal.manage("shell", "--verbosity=0", "-c", ASK).stdout.splitlines()
     assert told == ["200 True 200", *["200 False 200"] * 3]
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2028", "\x85", "\u200b"])
+def test_nobody_writes_what_others_cannot_see(browser: Client, sign: str) -> None:
+    """Names of clients are in the audit, whose export has one entry a line."""
+    told = f"character U+{ord(sign):04X}"
+    for name in ("client", "version", "os", "message", "setting"):
+        page = browser.post("/clients/reports/new/", report_values(**{name: f"a{sign}b"}))
+        assert told in str(page.context["form"].errors[name])
+    assert not ClientReport.objects.exists()
+    for name in ("client", "client_ja", "remark_en", "setting_ja", "source_detail"):
+        page = browser.post("/clients/notes/new/", note_values(**{name: f"a{sign}b"}))
+        assert list(page.context["form"].errors) == [name]
+        assert told in str(page.context["form"].errors)
+    assert not NoteChange.objects.exists()
+
+
+def test_a_message_has_lines_and_letters_are_those_that_others_type(browser: Client) -> None:
+    message = "一\r\n\t二"
+    browser.post("/clients/reports/new/", report_values(client="か\u3099", message=message))
+    report = ClientReport.objects.get()
+    assert (report.client, report.message) == ("\u304c", message)
+
+
+def test_no_note_of_the_product_has_what_nobody_may_write() -> None:
+    for note in ClientNote.objects.all():
+        for told in note_changes.fields_of(note).values():
+            assert not isinstance(told, str) or normalise_lines(told) == told
 
 
 def test_changes_of_an_unknown_client_are_none(browser: Client) -> None:

@@ -402,3 +402,14 @@ def test_an_answer_adds_one_key_also_at_the_same_moment(hanako: User) -> None:
     client.post(ADD, sent)
     assert REFUSED in read().post(ADD, sent).content.decode()
     assert Authenticator.objects.filter(type="webauthn").count() == 1
+
+
+@after_commit
+def test_the_name_of_a_key_has_no_sign_that_turns_text_round(hanako: User) -> None:
+    client = people.signed_in(hanako, confirmed=True)
+    add(client)
+    key = Authenticator.objects.get(type="webauthn")
+    for address in (reverse("mfa_edit_webauthn", args=[key.pk]), ADD):
+        page = client.post(address, {"name": "re\u202ed", "credential": "{}"})
+        assert "invisible character U+202E" in page.content.decode()
+    assert Authenticator.objects.get(pk=key.pk).data["name"] == "Blue"
