@@ -236,6 +236,8 @@ def put_right(overtaken: Installation) -> Deployment | None:
         logger.warning("What %s holds is put right after two workers met there", row.host)
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
         with transaction.atomic():
+            named = Installation.objects.select_for_update(no_key=True).filter(pk=overtaken.pk)
+            list(named.values_list("pk"))  # as its key would be later, out of turn: see `_locked`
             again = _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
             # But for a login in clear: this installation has not had its own.
             switches = [
@@ -243,7 +245,9 @@ def put_right(overtaken: Installation) -> Deployment | None:
                 for step in overtaken.steps
                 if step["step"] == "SWITCH" and step["message"]["code"] not in IN_CLEAR
             ]
-            again.installations.update(adopted=True, previous_pair=overtaken.pair, steps=switches)
+            again.installations.update(
+                adopted=True, previous_pair=overtaken.pair, puts_right=overtaken, steps=switches
+            )
         return again
     return None
 

@@ -37,17 +37,19 @@ def job(row: Installation, token: str, opened: Opened) -> Job:
         previous=opened.files(row.previous_pair) if row.adopted else None,
         switched=any(step["step"] == "SWITCH" for step in row.steps),
         was_in_clear=any(step["message"]["code"] in IN_CLEAR for step in row.steps),
-        also_trusted=_left_behind(row) if row.adopted else frozenset(),
+        also_trusted=_left_behind(row),
     )
     return Job(row.pk, row.host.target(), order, resumed=row.adopted)
 
 
 def _left_behind(row: Installation) -> frozenset[str]:
-    """Returns the certificates that the last workers may have left on the host of a row."""
-    rows = Installation.objects.filter(host=row.host_id).order_by("-pk")[:3]
-    return frozenset(
-        sha256
-        for pair in rows.values_list("pair__sha256", "previous_pair__sha256")
-        for sha256 in pair
-        if sha256
-    )
+    """Returns the certificates of the pairs that an overtaken worker may have left on the host.
+
+    None for any other row: whoever shows what an earlier installation left may be somebody else,
+    at a place where the host is no more, or with a key that got out and was replaced for that.
+    """
+    if row.puts_right_id is None:
+        return frozenset()
+    overtaken = Installation.objects.filter(pk=row.puts_right_id)
+    pairs = overtaken.values_list("pair__sha256", "previous_pair__sha256")
+    return frozenset(sha256 for pair in pairs for sha256 in pair if sha256)

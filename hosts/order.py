@@ -62,7 +62,7 @@ class Order:
     switched: bool = False
     #: Whether that run has logged in in clear, which is allowed once.
     was_in_clear: bool = False
-    #: SHA-256 of certificates that an interrupted run may have left, beside those two.
+    #: SHA-256 of certificates that a worker which was overtaken may have left, beside those two.
     also_trusted: frozenset[str] = frozenset()
 
 

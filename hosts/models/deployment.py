@@ -159,6 +159,16 @@ class Installation(Queued):
         verbose_name=_("previous pair"),
     )
     adopted = models.BooleanField(default=False, editable=False)
+    # The one whose worker was overtaken and may have written all the same: see deploy.put_right.
+    puts_right = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        editable=False,
+    )
     wave = models.PositiveSmallIntegerField(default=1)  # 0 goes first and must succeed
 
     status = models.CharField(_("outcome"), max_length=12, choices=Status, default=Status.QUEUED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -125,11 +125,7 @@ def test_over_all_tries_there_is_one_login_in_clear_and_then_the_file_to_copy(
     old, new = issued_pair(), issued_pair(common_name="new.dojo.jp")
     root = make_mailroot(tmp_path / "MailRoot", key=b"no key\n", certificate=files(old)[1])
     with XMail(root, services=("ctrl",)) as xmail:
-        host = Host.objects.create(
-            name="mail1", transport="ctrl", address=xmail.address, port=xmail.ports["ctrl"],
-            user=xmail.user, mailroot=str(root), trust_fingerprint=old.sha256, **ENDPOINTS_OFF,
-        )  # fmt: skip
-        host.keep_secrets(password=xmail.password)
+        host = by_ctrl(xmail, old)
         switching = {"step": "SWITCH", "at": "", "message": {"code": "install.switching"}}
         deployment = deploy.create_deployment(new, [host], by=None)
         deployment.installations.update(previous_pair=old, adopted=True, steps=[switching])
@@ -213,6 +209,78 @@ def test_after_a_failure_the_pair_from_before_is_what_is_right(host: Host) -> No
     assert again is not None
     list(ledger.work(again))
     assert on_disk(host) == (OLD_FILES.key, OLD_FILES.certificate)
+
+
+def by_ctrl(xmail: XMail, presented: Pair) -> Host:
+    """A host that is this XMail, known by the certificate that it presents."""
+    host = Host.objects.create(
+        name="mail1", transport="ctrl", address=xmail.address, port=xmail.ports["ctrl"],
+        user=xmail.user, mailroot=str(xmail.mailroot), trust_fingerprint=presented.sha256,
+        **ENDPOINTS_OFF,
+    )  # fmt: skip
+    host.keep_secrets(password=xmail.password)
+    return host
+
+
+def installed(pair: Pair, host: Host) -> Deployment:
+    deployment = deploy.create_deployment(pair, [host], by=None)
+    assert [row.status for row in ledger.work(deployment)] == [Status.INSTALLED]
+    return deployment
+
+
+@pytest.fixture
+def pairs() -> list[Pair]:
+    return [issued_pair(common_name=f"m{number}.dojo.jp") for number in range(3)]
+
+
+@pytest.fixture
+def xmail(tmp_path: Path, pairs: list[Pair]) -> Iterator[XMail]:
+    """It presents the first pair."""
+    key, certificate = files(pairs[0])
+    root = make_mailroot(tmp_path / "MailRoot", key=key, certificate=certificate)
+    with XMail(root, services=("ctrl",)) as xmail:
+        yield xmail
+
+
+@pytest.mark.usefixtures("brisk_ctrl")
+@pytest.mark.parametrize("left", [0, 1], ids=["restored", "installed"])
+def test_a_late_worker_is_put_right_by_ctrl_whatever_it_left(
+    xmail: XMail, pairs: list[Pair], left: int
+) -> None:
+    host = by_ctrl(xmail, pairs[0])
+    first = installed(pairs[1], host)
+    installed(pairs[2], host)
+    write_pair(xmail.mailroot, *files(pairs[left]))
+    again = deploy.put_right(first.installations.get())
+    assert again is not None
+    assert [row.status for row in ledger.work(again)] == [Status.INSTALLED]
+    assert on_disk(host) == files(pairs[2])
+
+
+@pytest.mark.usefixtures("brisk_ctrl")
+@pytest.mark.parametrize("shown", [0, 1], ids=["two generations back", "the last one"])
+def test_no_key_goes_to_whoever_presents_what_an_earlier_installation_left(
+    xmail: XMail, pairs: list[Pair], shown: int
+) -> None:
+    """Its key got out and the host was given another one by hand, or it is the former place."""
+    host = by_ctrl(xmail, pairs[0])
+    installed(pairs[1], host)
+    write_pair(xmail.mailroot, *files(pairs[shown]))
+    now = issued_pair(common_name="now.dojo.jp")
+    Host.objects.update(trust_fingerprint=now.sha256)
+    logins = xmail.seen.logins
+    deployment = deploy.create_deployment(pairs[2], [host], by=None)
+    switching = {"step": "SWITCH", "at": "", "message": {"code": "install.switching"}}
+    deployment.installations.update(previous_pair=now, adopted=True, steps=[switching])
+    row = deployment.installations.get()
+    for _ in range(ledger.MOST_REFUSALS):
+        ledger.run([row.pk])
+        wait_over(row)
+    row.refresh_from_db()
+    assert row.status == Status.FAILED
+    assert "ctrl.wrong_certificate" in [note["code"] for note in row.notes]
+    assert (xmail.seen.logins, on_disk(host)) == (logins, files(pairs[shown]))
+    assert Host.objects.get().trust_fingerprint == now.sha256
 
 
 def test_nothing_is_put_right_on_a_host_that_was_disabled_but_said(

@@ -67,7 +67,17 @@ def counts(portal: Portal) -> dict[str, int]:
     return found
 
 
+#: An installation that names an earlier one.
+PUT_RIGHT = """
+from hosts import deploy, ledger
+from hosts.models import Installation
+list(ledger.work(deploy.put_right(Installation.objects.get())))
+assert Installation.objects.latest("pk").puts_right_id == 1
+"""
+
+
 def test_every_row_arrives_and_the_work_goes_on(old: Portal, database: str, tmp_path: Path) -> None:
+    old.manage("shell", "--no-imports", "-c", PUT_RIGHT)
     before = (old.home / "xmailadmin.sqlite3").read_bytes()
     new = on(old, database)
     told = new.manage_json("migrate_home")
