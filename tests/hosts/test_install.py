@@ -171,6 +171,19 @@ async def test_places_without_touching_what_is_installed() -> None:
     assert (await again.run(order(place_only=True))).message.code == "install.already_placed"
 
 
+@pytest.mark.parametrize("previous", [None, OLD_FILES])
+async def test_who_holds_a_pair_of_sslconf_is_not_taken_for_the_host(
+    previous: PairFiles | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryTransport, "identity_is_pair", True)
+    stage = Stage(OLD_FILES)
+    assert (await stage.run(order(place_only=True, previous=previous))).status == "PLACED"
+    assert stage.transport.also_trusted == frozenset()
+    installing = Stage(OLD_FILES)
+    await installing.run(order(previous=previous))
+    assert installing.transport.also_trusted == {OLD.sha256, NEW.sha256}
+
+
 async def test_removes_and_has_nothing_to_remove() -> None:
     stage = Stage(OLD_FILES)
     outcome = await stage.run(order(NOTHING))
