@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from hosts.diagnosis import Facts, findings, gather
 from hosts.messages import Message
-from hosts.models.host import Host
+from hosts.models.host import CONNECTION, Host
 from hosts.models.told import ToldField
 from hosts.probe import Endpoint
 from hosts.transports import Target, open_transport
@@ -34,6 +34,7 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
     def take(self, hosts: Iterable[Host]) -> list[Diagnosis]:
         """Looks at the hosts, all at once, and returns and keeps what was found on each.
 
+        Not of a host that was deleted, changed in how it is reached, or looked at anew meanwhile.
         What cannot be kept is raised when all the others are.
         """
         rows = list(hosts.select_related("pair") if isinstance(hosts, models.QuerySet) else hosts)
@@ -45,6 +46,8 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
             try:
                 if (row := self._keep(host, found, began)) is not None:
                     kept.append(row)
+                else:
+                    logger.info("What was found on %s is not kept: it is of before a change", host)
             except (OperationalError, InterfaceError):  # the database is away
                 raise
             except Exception as error:
@@ -55,23 +58,33 @@ class DiagnosisManager(models.Manager["Diagnosis"]):
         return kept
 
     def _keep(self, host: Host, facts: Facts, began: datetime) -> Diagnosis | None:
-        """Returns the row; None if the host was deleted meanwhile."""
+        """Returns the row; None if what was found says nothing of the host as it is now.
+
+        It was deleted, or changed in how it is reached, or a look that began later is kept already.
+        """
         found = findings(facts, timezone.now())
         level = max((finding.level for finding in found), key=LEVELS.index, default="ok")
         state = {"ok": "ok", "info": "ok"}.get(level, level)
+        reached = {name: getattr(host, name) for name in CONNECTION}
         with transaction.atomic():
-            if not Host.objects.filter(pk=host.pk).update(state=state):
+            # Which locks the host: nobody else keeps a look at it before this one is through.
+            if not Host.objects.filter(pk=host.pk, **reached).update(state=state):
                 return None
-            host.state = state
-            row, _created = self.update_or_create(
+            known = self.filter(host=host).values_list("pk", "at").first()
+            # One of the future was kept before the clock was set back.
+            if known is not None and began < known[1] <= timezone.now():
+                transaction.set_rollback(True)
+                return None
+            row = Diagnosis(
+                pk=known[0] if known is not None else None,
                 host=host,
-                defaults={
-                    "at": began,
-                    "standing": _standing(facts),
-                    "facts": facts.to_json(),
-                    "findings": [finding.to_json() for finding in found],
-                },
+                at=began,
+                standing=_standing(facts),
+                facts=facts.to_json(),
+                findings=[finding.to_json() for finding in found],
             )
+            row.save()
+        host.state = state
         return row
 
 

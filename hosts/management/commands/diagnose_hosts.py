@@ -19,10 +19,19 @@ class Command(DeployingCommand):
 
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         found: list[dict[str, Any]] = []
-        for diagnosis in Diagnosis.objects.take(self.hosts(options["hosts"])):
+        hosts = self.hosts(options["hosts"])
+        kept = Diagnosis.objects.take(hosts)
+        for diagnosis in kept:
             rows = findings_json(diagnosis)
             found += rows
             for row in rows:
                 remedy = f" {row['remedy']}" if row["remedy"] else ""
                 self.say(f"{row['host']}: {row['level'].upper()} - {row['message']}{remedy}")
-        return {"findings": found}, False
+        seen = {diagnosis.host_id for diagnosis in kept}
+        not_kept = [host.name for host in hosts if host.pk not in seen]
+        for name in not_kept:
+            self.say(
+                f"{name}: it was changed, deleted or looked at anew meanwhile, so what was found "
+                "is not kept. Look again."
+            )
+        return {"findings": found, "not_kept": not_kept}, False
