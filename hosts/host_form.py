@@ -19,7 +19,7 @@ from hosts import addresses, mailroot, seen, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
-from hosts.models.host import CONNECTION, PLACE, SECRETS, WHO, one_at_a_time
+from hosts.models.host import CONNECTION, PLACE, SECRETS, WHEREABOUTS, WHO, one_at_a_time
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.secret_fields import EXACT, SecretFields
@@ -313,20 +313,19 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
 
     def _has_no_twin(self, path: str) -> bool:
         """False, and the form says so, if another host has this MailRoot."""
-        if twin := self.twin(path):
+        asked = {name: self.cleaned_data[name] for name in WHEREABOUTS} | {"mailroot": path}
+        twin = self.twin(Host(pk=self.instance.pk, **asked))
+        if twin and asked["transport"] == Host.Transport.CTRL:  # by its address: it knows its path
+            text = _("This host is already registered as %(name)s.") % {"name": twin}
+            self.add_error("address", text)
+        elif twin:
             text = _("This MailRoot is already registered as %(name)s.") % {"name": twin}
             self.add_error("mailroot", text)
         return not twin
 
-    def twin(self, path: str) -> str | None:
-        """Returns the name of another host with the same MailRoot in the same place."""
-        data = self.cleaned_data
-        others = Host.objects.exclude(pk=self.instance.pk).filter(transport=data["transport"])
-        if data["transport"] == Host.Transport.LOCAL:
-            held = others.values_list("name", "mailroot").iterator()
-            return next((name for name, other in held if mailroot.real_path(other) == path), None)
-        twins = others.filter(mailroot=path, address=data["address"], port=data.get("port"))
-        return twins.values_list("name", flat=True).first()
+    def twin(self, host: Host) -> str | None:
+        """Returns the name of another host with the MailRoot of this one."""
+        return host.twin()
 
     def _look(self, path: str) -> None:
         data = self.cleaned_data

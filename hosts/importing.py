@@ -18,9 +18,8 @@ from django.utils.translation import gettext as _
 
 from hosts.host_form import NAME_TAKEN, PORTS, HostForm, Taken
 from hosts.host_names import sameness
-from hosts.mailroot import real_path
 from hosts.models import Host
-from hosts.models.host import SECRETS, one_at_a_time
+from hosts.models.host import SECRETS, WHEREABOUTS, one_at_a_time
 from hosts.wording import word
 from xmailadmin import audit
 
@@ -39,8 +38,6 @@ ENCODINGS = ("utf-8-sig", "cp932")  # cp932: Shift_JIS as Excel writes it
 DELIMITERS = ",;\t"
 YES = frozenset({"1", "yes", "true", "on", "x", "はい"})
 NO = frozenset({"", "0", "no", "false", "off", "いいえ"})
-
-Place = tuple[object, ...]
 
 
 class Unreadable(Exception):
@@ -200,15 +197,13 @@ class _Inventory:
 
     def __init__(self) -> None:
         self.names: dict[str, tuple[str, int]] = {}
-        self.places: dict[Place, tuple[str, int]] = {}
-        fields = ("name", "transport", "address", "port", "mailroot")
-        for name, *place in Host.objects.values_list(*fields):
-            self.names[sameness(name)] = (name, 0)
-            self.places[_place(*place)] = (name, 0)
+        self.places: dict[tuple[object, ...], str] = {}
+        for host in Host.objects.only("name", *WHEREABOUTS):
+            self.names[sameness(host.name)] = (host.name, 0)
+            self.places[host.whereabouts] = host.name
 
     def holds(self, host: Host) -> bool:
-        place = _place(host.transport, host.address, host.port, host.mailroot)
-        return sameness(host.name) in self.names or place in self.places
+        return sameness(host.name) in self.names or host.whereabouts in self.places
 
     def check(self, line: int, values: dict[str, str]) -> Row:
         row = Row(line, values)
@@ -225,11 +220,11 @@ class _Inventory:
                 for name, errors in form.errors.items()
                 for error in errors
             ]
-        if form.instance.name:
-            host = form.instance
+        host = form.instance
+        if host.name:
             self.names.setdefault(sameness(host.name), (host.name, line))
-            place = _place(host.transport, host.address, host.port, host.mailroot)
-            self.places.setdefault(place, (host.name, line))
+            if not form.errors.keys() & {*WHEREABOUTS}:  # what is refused is not in the host
+                self.places.setdefault(host.whereabouts, host.name)
         return row
 
 
@@ -258,23 +253,14 @@ class _RowForm(HostForm):
         other, _line = self.inventory.names.get(sameness(name), (name, 0))
         return other if other != name else None
 
-    def twin(self, path: str) -> str | None:
-        data = self.cleaned_data
-        place = _place(data["transport"], data["address"], data.get("port"), path)
-        found = self.inventory.places.get(place)
-        return found[0] if found is not None else None
+    def twin(self, host: Host) -> str | None:
+        return self.inventory.places.get(host.whereabouts)
 
 
 def _twice(line: int) -> str:
     if line:
         return _("It stands in line %(line)s already.") % {"line": line}
     return str(NAME_TAKEN)
-
-
-def _place(transport: object, address: object, port: object, mailroot: object) -> Place:
-    if transport == Host.Transport.LOCAL:
-        return transport, real_path(str(mailroot))
-    return transport, address, port, mailroot
 
 
 def _as_sent(values: Mapping[str, str]) -> dict[str, Any]:

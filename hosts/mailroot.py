@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -156,6 +158,13 @@ def sftp_path(path: str, os: str) -> str:
         return path
     path = path.replace("\\", "/")
     return path if path.startswith("/") else f"/{path}"
+
+
+def normal_path(path: str, os: str) -> str:
+    """The path as it is compared: what Windows takes for `C:\\MailRoot` has many spellings."""
+    if os == "windows":
+        return ntpath.normcase(ntpath.normpath(path))
+    return posixpath.normpath(path)
 
 
 def real_path(path: str) -> str:

@@ -16,13 +16,17 @@ from django.utils.translation import gettext_lazy as _
 
 from certs.models import Pair
 from certs.models.lease import Leased
-from hosts.ctrl import CLEAR_PORT
+from hosts.ctrl import CLEAR_PORT, TLS_PORT
+from hosts.mailroot import normal_path, real_path
 from hosts.probe import Endpoint
 from hosts.transports import ssh
 from hosts.transports.base import Credential, Target
 from xmailadmin import vault
 
-__all__ = ["CONNECTION", "PLACE", "SECRETS", "WHO", "ChangedMeanwhile", "Host", "one_at_a_time"]
+__all__ = [
+    "CONNECTION", "PLACE", "SECRETS", "WHEREABOUTS", "WHO", "ChangedMeanwhile", "Host",
+    "one_at_a_time",
+]  # fmt: skip
 
 SECRETS = ("password", "private_key", "passphrase")
 # What decides how the host is reached and what is met there.
@@ -32,6 +36,7 @@ CONNECTION = (
 )  # fmt: skip
 PLACE = ("transport", "address", "port", "user", "jump", "mailroot")  # where a pair goes
 WHO = ("trust_fingerprint", "jump", "allow_plain_key")  # who may get it there
+WHEREABOUTS = ("transport", "os", "address", "port", "jump", "mailroot")  # whose MailRoot it is
 USUAL_PORTS = {"sftp": ssh.PORT, "ctrl": CLEAR_PORT}
 REGISTERING = 0x686F737473  # "hosts": the advisory lock of whoever registers or changes one
 
@@ -182,6 +187,27 @@ class Host(Leased):
         by_ctrl = self.transport == self.Transport.CTRL
         parts["mailroot"] = "" if by_ctrl else self.mailroot.rstrip("/") or self.mailroot[:1]
         return hashlib.sha256(json.dumps([*parts.values()]).encode()).hexdigest()
+
+    @property
+    def whereabouts(self) -> tuple[object, ...]:
+        """Which MailRoot this is, whoever logs in there: two hosts that have one would undo each
+        other's work. A private address behind another jump host is another one."""
+        if self.transport == self.Transport.LOCAL:
+            return self.transport, real_path(self.mailroot)
+        if self.transport == self.Transport.CTRL:  # XMail has one MailRoot, and these two ports
+            own = self.port in (CLEAR_PORT, TLS_PORT)
+            return self.transport, self.address, None if own else self.port
+        jump = self._used_jump.split()[:1]
+        via = jump[0].rpartition("@")[2].lower().removesuffix(f":{ssh.PORT}") if jump else ""
+        path = normal_path(self.mailroot, self.os)
+        return self.transport, self.address, self._odd_port, via, path
+
+    def twin(self) -> str | None:
+        """Returns the name of another host with the same MailRoot; None if there is none."""
+        here = self.whereabouts
+        others = Host.objects.filter(transport=self.transport).exclude(pk=self.pk)
+        others = others.only("name", *WHEREABOUTS)
+        return next((host.name for host in others.iterator() if host.whereabouts == here), None)
 
     @property
     def _odd_port(self) -> int | None:
