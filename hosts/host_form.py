@@ -19,7 +19,8 @@ from hosts import addresses, mailroot, seen, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
 from hosts.models import Host
-from hosts.models.host import CONNECTION, PLACE, SECRETS, WHEREABOUTS, WHO, one_at_a_time
+from hosts.models.host import CONNECTION, SECRETS, WHEREABOUTS, WHO, one_at_a_time
+from hosts.moving import leave_behind
 from hosts.probe import Endpoint, EndpointResult
 from hosts.registration import Inspection, inspect, shown_identity
 from hosts.secret_fields import EXACT, SecretFields
@@ -122,6 +123,8 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
         self.inspection: Inspection | None = None
         #: Says so if a link leads to the MailRoot: the directory itself is registered.
         self.moved: Message | None = None
+        #: Says so if the pair on record is not known to be where the host is now.
+        self.left_behind: Message | None = None
         self.stored = {name: getattr(self.instance, name) for name in self.Meta.fields}
         self._loaded = self.instance.connection()
         #: What the person was shown of the host, as a digest that the form brings back.
@@ -393,14 +396,17 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
             host = super().save(commit)
         else:
             host = self.instance
-            before = Host(**{name: self.stored[name] for name in PLACE})
-            others = self._differs(WHO)
-            if others or before.place_digest != host.place_digest:
+            before = Host(**{name: self.stored[name] for name in CONNECTION})
+            others, moved = self._differs(WHO), before.place_digest != host.place_digest
+            if others or moved:
                 turns.locked(host)
                 turns.leave(host)
             host.lock(self._loaded)
             if others:
                 turns.end_waiting(host)
+            if moved:
+                met = self.inspection.certificate if self.inspection is not None else ""
+                self.left_behind = leave_behind(host, before, met)
             host.save(update_fields=[name for name in self.changed if name in self.stored])
         if self.secrets:
             host.keep_secrets(**self.secrets)
@@ -418,7 +424,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
         remarks = [self.moved] if self.moved is not None else []
         if name != self.stored["name"] and mixes_letters(name):
             remarks.append(Message("registration.mixed_letters", {"name": name}))
-        return remarks
+        return [*remarks, self.left_behind] if self.left_behind is not None else remarks
 
     @property
     def found(self) -> list[Message]:

@@ -24,6 +24,7 @@ from hosts.transports import (
     Target,
     Transport,
     TransportError,
+    leaf_sha256,
     normal_fingerprint,
     open_transport,
     openssh_fingerprint,
@@ -45,6 +46,8 @@ class Inspection:
     identity: str = ""
     #: The one thing that is missing is that a person confirms `identity`.
     unconfirmed: bool = False
+    #: SHA-256 of the certificate that lies in MailRoot, in hexadecimal.
+    certificate: str = ""
     endpoints: list[EndpointResult] = field(default_factory=list)
 
     @property
@@ -165,6 +168,7 @@ async def _look_into(transport: Transport, result: Inspection) -> None:
         result.found.append(Message("registration.companions", {"names": ", ".join(missing)}))
     certificate = await transport.read(mailroot.CERTIFICATE)
     key = await transport.read(mailroot.KEY) if transport.confidential else None
+    result.certificate = leaf_sha256(certificate)
     result.found.append(_pair(key, certificate))
     if await placed(transport):
         result.found.append(Message("registration.placed"))

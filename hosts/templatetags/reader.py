@@ -41,7 +41,8 @@ def mail_users_panel(context: dict[str, Any], subject: Host | Pair) -> dict[str,
         "planned": page.planned_pair(),
         "done": page.change_done(),
         "services": page.endpoints(),
-        "not_held": [name for name in told if not covers(held, name)],
+        "known": pair is not None,
+        "not_held": [name for name in told if pair is not None and not covers(held, name)],
     }
     return found
 

@@ -13,6 +13,11 @@ TEXTS: dict[str, Promise] = {
         "is there and that XMail may read it."
     ),
     "registration.real_path": _("%(path)s leads to %(real)s, which is registered as the MailRoot."),
+    "registration.left_behind": _(
+        "%(pair)s is no longer on record for %(host)s: the host is at another place now, where "
+        "that pair was not found. An installation, or “Keep what is there” on the page of the "
+        "host, puts a pair on record again."
+    ),
     "registration.mixed_letters": _(
         "The name %(name)s has Latin letters beside Greek or Cyrillic ones that look like them. "
         "Type it anew unless that is meant."

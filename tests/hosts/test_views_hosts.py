@@ -373,7 +373,7 @@ def test_after_a_first_installation_the_pair_is_only_removed_when_asked_to(
         admin_client.post(address, {"remove": "on"})
     assert on_disk(host) == (None, None)
     page = text(admin_client.get(host.get_absolute_url()))
-    assert "No pair that the portal installed is on this host." in page
+    assert "No pair is on record for this host." in page
     assert "has installed no pair on this host yet" not in page
 
 
