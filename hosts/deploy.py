@@ -237,7 +237,7 @@ def put_right(overtaken: Installation) -> Deployment | None:
         kind = Deployment.Kind.ROLLBACK if pair is None else Deployment.Kind.INSTALL
         with transaction.atomic():
             named = Installation.objects.select_for_update(no_key=True).filter(pk=overtaken.pk)
-            list(named.values_list("pk"))  # as its key would be later, out of turn: see `_locked`
+            list(named.values_list("pk"))  # its key would be, out of turn: see `turns.locked`
             again = _save(Deployment(kind=kind, pair=pair), [(row.host, pair)], None)
             # But for a login in clear: this installation has not had its own.
             switches = [
