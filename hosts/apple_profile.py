@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import plistlib
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +37,7 @@ class ProfileWords:
 def apple_profile(
     server_name: str,
     settings: MailSettings,
-    chain: Sequence[x509.Certificate],
+    certificate: x509.Certificate,
     words: ProfileWords,
 ) -> bytes:
     """Returns the profile as XML; without a way to receive and one to send it has no account.
@@ -47,9 +46,7 @@ def apple_profile(
     itself; a changed certificate changes the profile's UUID but not its identifier.
     """
     identifier = ".".join([*reversed(server_name.split(".")), "mail-settings"])
-    content = [
-        _certificate(identifier, number, each, words) for number, each in enumerate(chain, 1)
-    ]
+    content = [_certificate(identifier, certificate, words)]
     if settings.complete:
         content.insert(0, _account(identifier, settings, words))
     profile = {
@@ -88,13 +85,13 @@ def _account(identifier: str, settings: MailSettings, words: ProfileWords) -> di
 
 
 def _certificate(
-    identifier: str, number: int, certificate: x509.Certificate, words: ProfileWords
+    identifier: str, certificate: x509.Certificate, words: ProfileWords
 ) -> dict[str, Any]:
     der = certificate.public_bytes(Encoding.DER)
-    own = f"{identifier}.certificate{number}"
+    own = f"{identifier}.certificate1"  # a device knows it by this from earlier profiles
     root = certificate.issuer == certificate.subject
     return {
-        "PayloadCertificateFileName": f"certificate{number}.cer",
+        "PayloadCertificateFileName": "certificate1.cer",
         "PayloadContent": der,
         "PayloadDisplayName": words.certificate,
         "PayloadIdentifier": own,

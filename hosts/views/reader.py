@@ -143,14 +143,17 @@ def _settings(page: ReaderPage) -> MailSettings:
     )
 
 
-def _chain(pair: Pair | None) -> list[x509.Certificate]:
-    """Returns the certificates of the pair, without whatever else is in its file."""
+def _certificate(pair: Pair | None) -> x509.Certificate | None:
+    """Returns the certificate whose fingerprint is shown, without whatever else is in its file.
+
+    Nobody has compared what comes after it there, and a device would trust that for every server.
+    """
     if pair is None or pair.certificate_pem is None:
-        return []
+        return None
     try:
-        return pem.load_certificates(pair.certificate_pem)
+        return pem.load_certificates(pair.certificate_pem)[0]
     except pem.PairError:
-        return []
+        return None
 
 
 def _facts(pair: Pair | None) -> CertificateFacts | None:
@@ -200,25 +203,29 @@ def _link(request: HttpRequest) -> str:
 
 @_public
 def reader_certificate_pem(request: HttpRequest, page: ReaderPage) -> HttpResponse | None:
-    """The certificate (chain) in PEM, and nothing else that its file may hold."""
-    chain = _chain(page.current_pair())
-    text = b"".join(each.public_bytes(Encoding.PEM) for each in chain)
-    return _file(text, f"{page.server_name}.pem", "application/x-pem-file")
+    """The server's certificate in PEM, and nothing else that its file may hold."""
+    return _encoded(page, Encoding.PEM, "pem", "application/x-pem-file")
 
 
 @_public
 def reader_certificate_der(request: HttpRequest, page: ReaderPage) -> HttpResponse | None:
     """The server's certificate in DER, which Windows and phones import."""
-    chain = _chain(page.current_pair())
-    der = chain[0].public_bytes(Encoding.DER) if chain else b""
-    return _file(der, f"{page.server_name}.cer", "application/pkix-cert")
+    return _encoded(page, Encoding.DER, "cer", "application/pkix-cert")
+
+
+def _encoded(page: ReaderPage, encoding: Encoding, ending: str, kind: str) -> HttpResponse | None:
+    certificate = _certificate(page.current_pair())
+    if certificate is None:
+        return None
+    return _file(certificate.public_bytes(encoding), f"{page.server_name}.{ending}", kind)
 
 
 @_public
 def reader_profile(request: HttpRequest, page: ReaderPage) -> HttpResponse | None:
     """The account and the certificate for iPhone, iPad and Mac."""
-    facts, chain = _facts(page.current_pair()), _chain(page.current_pair())
-    if facts is None or not chain:
+    pair = page.current_pair()
+    facts, certificate = _facts(pair), _certificate(pair)
+    if facts is None or certificate is None:
         return None
     names = {"server": page.server_name, "fingerprint": _colons(facts.sha256)}
     words = apple_profile.ProfileWords(
@@ -231,7 +238,7 @@ def reader_profile(request: HttpRequest, page: ReaderPage) -> HttpResponse | Non
         account=_("Mail at %(server)s") % names,
         certificate=_("Certificate of %(server)s") % names,
     )
-    data = apple_profile.apple_profile(page.server_name, _settings(page), chain, words)
+    data = apple_profile.apple_profile(page.server_name, _settings(page), certificate, words)
     return _file(data, f"{page.server_name}.mobileconfig", apple_profile.CONTENT_TYPE)
 
 
@@ -254,9 +261,7 @@ def reader_qr(request: HttpRequest, page: ReaderPage) -> HttpResponse:
     return HttpResponse(svg.getvalue(), content_type="image/svg+xml; charset=utf-8")
 
 
-def _file(data: bytes, name: str, content_type: str) -> HttpResponse | None:
-    if not data:
-        return None
+def _file(data: bytes, name: str, content_type: str) -> HttpResponse:
     response = HttpResponse(data, content_type=content_type)
     disposition = content_disposition_header(as_attachment=True, filename=name)
     response.headers["Content-Disposition"] = str(disposition)
