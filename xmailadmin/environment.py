@@ -41,6 +41,8 @@ SHORTEST, FEWEST = 32, 5  # characters of a secret key, and different ones among
 #: What may stand behind the `?` of a database's address and is no option of its driver.
 SWITCHES = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_HEALTH_CHECKS", "DISABLE_SERVER_SIDE_CURSORS")
 
+HOST_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+
 _env = environ.Env()
 
 
@@ -122,18 +124,26 @@ def networks(
 
 
 def address(name: str, default: str) -> str:
-    """Returns an http:// or https:// address without a slash at its end; else the default."""
+    """Returns an http:// or https:// address without a slash at its end; else the default.
+
+    There is nothing in it but a name or IP address and a port: links are made of it.
+    """
     text = os.environ.get(name, "").rstrip("/")
     if not text:
         return default
     try:
         url = urlsplit(text)
-        good = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:  # a port that is none
+        host = url.hostname or ""
+        good = url.scheme in {"http", "https"} and url.port != 0
+        good = good and url.geturl().lower() == text.lower() and not any(url[2:])
+        good = good and "@" not in text and (":" in host or bool(HOST_NAME.fullmatch(host)))
+    except ValueError:  # a port or an IPv6 address that is none
         good = False
     if not good:
+        shown = "what it is" if "@" in text else text  # there may be a password before that
         raise home.HomeError(
-            f"{name} must be an address such as https://portal.example.jp, not {text}."
+            f"{name} must be an address such as https://portal.example.jp, without a path, and "
+            f"with a name in other letters as browsers send it (xn--…), not {shown}."
         )
     return text
 

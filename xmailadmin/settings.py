@@ -27,7 +27,8 @@ PORTAL_URL = environment.address(
     f"http{'s' if TLS else ''}://localhost:{BIND.rpartition(':')[2] or 8000}",
 )
 _url = urlsplit(PORTAL_URL)
-PORTAL_HOST = _url.hostname or "localhost"
+_host = _url.hostname or "localhost"
+PORTAL_HOST = f"[{_host}]" if ":" in _host else _host
 HTTPS = _url.scheme == "https"
 if TLS and not HTTPS:
     raise home.HomeError(f"with --tls XMAILADMIN_URL must begin with https://, not {PORTAL_URL}.")

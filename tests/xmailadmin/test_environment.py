@@ -30,6 +30,34 @@ def test_a_secret_key_that_can_be_guessed(
 
 @pytest.mark.parametrize(
     "url",
+    ["portal.example.jp", "https://portal.example.jp/sub", "https://portal.example.jp?",
+     "https://a b", "https://portal.example.jp#x", "https://*", "https://u:pass-word@h", "https://[2001:db8::5",
+     "https://ポータル.jp", "ftp://h", "https://", "https://h:0", "https://h:port"],
+)  # fmt: skip
+def test_an_address_that_links_cannot_be_made_of(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("XMAILADMIN_URL", url)
+    with pytest.raises(home.HomeError, match=r"^XMAILADMIN_URL must be an address") as raised:
+        environment.address("XMAILADMIN_URL", "")
+    assert "pass-word" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://portal.example.jp", "http://a:1", "https://[2001:db8::5]", "https://my_portal"]
+)
+def test_an_address_that_is_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("XMAILADMIN_URL", f"{url}/")
+    assert environment.address("XMAILADMIN_URL", "") == url
+
+
+def test_a_portal_at_an_ipv6_address_answers_there(new_portal: Portal) -> None:
+    new_portal.extra_environment = {"XMAILADMIN_URL": "https://[2001:db8::5]"}
+    script = "from django.conf import settings; print(settings.ALLOWED_HOSTS)"
+    told = new_portal.manage("shell", "--verbosity=0", "-c", script)
+    assert "'[2001:db8::5]'" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "url",
     ["sqlite://name", "sqlite://name/x.db", "sqlite://", "sqlite:///", "sqlite:",
      "sqlite:////srv/x.db?CONN_MAX_AGE=x", "postgres://h/db?CONN_MAX_AGE=-1",
      "postgres://h/db?CONN_MAX_AGE=[]", "postgres://h/db?conn_health_checks=perhaps"],
