@@ -20,6 +20,7 @@ def host_values(row: Installation, outcome: Outcome, now: datetime) -> dict[str,
 
     Where a host is known by the very certificate that an installation replaces, what is trusted
     moves on with it, and only then: when the files were read back and the services were tried.
+    What was put back is on record already, or somebody else's: a person decides about that.
     """
     values: dict[str, Any] = {}
     if any(note.code == "install.mode_0666" for note in outcome.notes):
@@ -32,7 +33,7 @@ def host_values(row: Installation, outcome: Outcome, now: datetime) -> dict[str,
         values |= {"pair": None, "installed_at": None, "key_open": False}
         if row.host is not None and REGISTRY[row.host.transport].identity_is_pair:
             values["trust_fingerprint"] = ""  # it went with the pair: as before the first one
-    elif outcome.status == Status.ROLLED_BACK:
+    elif outcome.status == Status.ROLLED_BACK and row.puts_right_id is not None:
         values |= {"pair": row.previous_pair, **_trusted(row.host, row.previous_pair)}
     return values
 

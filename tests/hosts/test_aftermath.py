@@ -15,7 +15,7 @@ from hosts.aftermath import host_values
 from hosts.install import Outcome
 from hosts.messages import Message
 from hosts.models import Deployment, Diagnosis, Host, Installation
-from tests.doubles.mailroot import make_mailroot
+from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.doubles.pairs import make_pair
 from tests.doubles.xmail import XMail
 from tests.factories import ENDPOINTS_OFF, issued_pair
@@ -44,7 +44,7 @@ def values(
 @pytest.mark.parametrize(
     ("status", "trusted"),
     [
-        ("INSTALLED", 1), ("UNCHANGED", 1), ("ROLLED_BACK", 0), ("FAILED", None),
+        ("INSTALLED", 1), ("UNCHANGED", 1), ("ROLLED_BACK", None), ("FAILED", None),
         ("ERRORED", None),
     ],
 )  # fmt: skip
@@ -53,6 +53,23 @@ def test_trust_moves_only_to_a_certificate_that_was_verified(
 ) -> None:
     expected = None if trusted is None else pairs[trusted].sha256
     assert values(pairs, status).get("trust_fingerprint") == expected
+
+
+def test_what_somebody_put_there_is_not_on_record_by_being_put_back(tmp_path: Path) -> None:
+    """Its owner presents his own pair, whatever is installed: people decide, when they see it."""
+    mailroot = make_mailroot(tmp_path / "MailRoot")
+    recorded, strange = issued_pair(), make_pair("strange.test")
+    elsewhere = make_mailroot(tmp_path / "x", key=strange.key, certificate=strange.certificate)
+    write_pair(mailroot, strange.key, strange.certificate)
+    with XMail(elsewhere, services=("pop3s",)) as xmail:
+        ports = {**ENDPOINTS_OFF, "pop3s_port": xmail.ports["pop3s"]}
+        host = Host.objects.create(name="mail1", mailroot=str(mailroot), pair=recorded, **ports)
+        (row,) = ledger.work(deploy.create_deployment(recorded, [host], by=None))
+        assert row.status == "ROLLED_BACK"
+        host.refresh_from_db()
+        assert host.pair == recorded
+        assert host.diagnosis.standing == Diagnosis.Standing.DIFFERS
+        assert host.state != "ok"
 
 
 @pytest.mark.parametrize("transport", ["local", "sftp"])
