@@ -281,7 +281,9 @@ class _Run:
         try:
             await self.transport.connect()
         except ChannelUnusable as error:
-            self.locked_out = self.switching or self.order.switched
+            # What lies in sslconf is no matter of the channel.
+            broke_it = self.switching or self.order.switched
+            self.locked_out = broke_it and not self.order.place_only
             # Whoever is in between can relay a login in clear: there is none before a key was sent,
             # and no second one.
             if self.was_in_clear or not self.locked_out:
