@@ -196,7 +196,9 @@ def undoable(host: Host) -> Installation | None:
     Rolling back again goes one step further back: each earlier roll back has undone one change.
     """
     undone = 0
-    changes = host.installations.filter(status__in=CHANGED).select_related(
+    # What a roll back was to put back may have been there already: that change is undone, too.
+    there = Q(status=Status.UNCHANGED, deployment__kind=Deployment.Kind.ROLLBACK)
+    changes = host.installations.filter(there | Q(status__in=CHANGED)).select_related(
         "deployment", "previous_pair"
     )
     for row in changes.order_by("-pk").iterator(chunk_size=50):
@@ -215,7 +217,8 @@ def put_right(overtaken: Installation) -> Deployment | None:
     A worker that stood still until another one took `overtaken` over may have written to the host
     when it went on: the new deployment takes over from it as from one that was interrupted.
     """
-    rows = Installation.objects.filter(host=overtaken.host_id, host__isnull=False)
+    host = _who_is_there(overtaken)
+    rows = Installation.objects.filter(host=host, host__isnull=False)
     rows = rows.exclude(deployment__kind=Deployment.Kind.PLACE).exclude(status=Status.CANCELLED)
     for row in rows.select_related("host", "pair", "previous_pair").order_by("-pk")[:50]:
         if row.status in (*Installation.UNFINISHED, *Installation.GOOD):
@@ -250,6 +253,16 @@ def put_right(overtaken: Installation) -> Deployment | None:
             )
         return again
     return None
+
+
+def _who_is_there(row: Installation) -> Host | None:
+    """Returns the host of a row, or, if that was deleted, the one that is registered there now."""
+    host = Host.objects.filter(pk=row.host_id or 0).first()
+    if host is not None or not row.place_digest:
+        return host
+    return next(
+        (each for each in Host.objects.all() if each.place_digest == row.place_digest), None
+    )
 
 
 def _check(undone: Installation, remove: bool) -> None:

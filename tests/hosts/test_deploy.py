@@ -147,6 +147,18 @@ def test_rolling_back_goes_one_step_further_each_time(hosts: list[Host]) -> None
     assert on_disk(host) == files(pairs[0])
 
 
+def test_a_change_that_was_undone_already_is_not_undone_for_ever(hosts: list[Host]) -> None:
+    host = hosts[0]
+    pairs = [issued_pair(common_name=f"m{number}.dojo.jp") for number in (1, 2, 3)]
+    for pair in pairs:
+        done(deploy.create_deployment(pair, [host], by=None))
+    write_pair(Path(host.mailroot), *files(pairs[1]))  # somebody did it by hand
+    (row,) = done(deploy.rollback_host(host, by=None))
+    assert row.status == Status.UNCHANGED
+    done(deploy.rollback_host(host, by=None))
+    assert on_disk(host) == files(pairs[0])
+
+
 def test_a_first_installation_is_taken_away_only_when_asked(hosts: list[Host]) -> None:
     done(deploy.create_deployment(issued_pair(), hosts[:1], by=None))
     (row,) = done(deploy.rollback_host(hosts[0], by=None, remove=True))

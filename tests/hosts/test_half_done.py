@@ -115,6 +115,29 @@ def test_a_login_in_clear_needs_a_switch_that_was_begun_and_the_portals_leave(
     assert {job.target.clear_recovery for job in jobs} == {allowed}
 
 
+def test_what_lies_in_sslconf_is_no_reason_to_log_in_in_clear(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CTRL_CLEAR_RECOVERY = True
+    monkeypatch.setattr(addresses, "is_loopback", lambda ip: False)
+    old = issued_pair()
+    root = make_mailroot(tmp_path / "MailRoot", key=b"no key\n", certificate=files(old)[1])
+    with XMail(root, services=("ctrl",)) as xmail:
+        host = by_ctrl(xmail, old)
+        switching = {"step": "SWITCH", "at": "", "message": {"code": "install.switching"}}
+        deployment = deploy.create_deployment(issued_pair(), [host], by=None, place_only=True)
+        deployment.installations.update(previous_pair=old, adopted=True, steps=[switching])
+        row = deployment.installations.get()
+        for _ in range(ledger.MOST_REFUSALS):
+            ledger.run([row.pk])
+            wait_over(row)
+        assert (xmail.seen.clear_logins, xmail.seen.logins) == (0, 0)
+    row.refresh_from_db()
+    assert row.status == Status.FAILED
+    assert row.message is not None
+    assert row.message["code"] == "install.unknown_state"
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_over_all_tries_there_is_one_login_in_clear_and_then_the_file_to_copy(
     tmp_path: Path, allowed: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -292,6 +315,23 @@ def test_nothing_is_put_right_on_a_host_that_was_disabled_but_said(
     deploy.disable(host, by=None)
     assert deploy.put_right(row) is None
     assert f"Two workers met at {host.name}, which is disabled now" in caplog.text
+
+
+def test_what_a_late_worker_wrote_is_put_right_though_the_host_was_registered_anew(
+    host: Host,
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    list(ledger.work(deployment))
+    row = overwritten(host, deployment)
+    deploy.delete(host, by=None)
+    anew = Host.objects.create(name="anew", mailroot=host.mailroot, **ENDPOINTS_OFF)
+    pair = issued_pair()
+    list(ledger.work(deploy.create_deployment(pair, [anew], by=None)))
+    write_pair(Path(host.mailroot), *files(row.pair))  # type: ignore[arg-type]
+    again = deploy.put_right(row)
+    assert again is not None
+    list(ledger.work(again))
+    assert on_disk(anew) == files(pair)
 
 
 def test_a_host_of_which_nothing_is_known_is_left_alone(host: Host) -> None:
