@@ -263,7 +263,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
 
         A look sends them before anything is saved and on record, so only as is registered.
         """
-        if self.instance._state.adding:
+        if self.instance._state.adding or self.cleaned_data.get("transport") == "local":
             return ""
         if self._differs(DESTINATION):
             return str(_("Enter it again, because it would go to another place than before."))
@@ -364,8 +364,9 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
 
         Raises ChangedMeanwhile: the look at the host, which may take a minute, was at what was
         loaded, and so was what decided which secrets had to be entered again. Raises Taken if
-        another host has the name or the MailRoot since then, and turns.Begun where an
-        installation has begun and the host would be at another place or somebody else.
+        another host has the name or the MailRoot since then, Host.DoesNotExist if it was deleted,
+        and turns.Begun where an installation has begun and the host would be at another place or
+        somebody else.
         """
         try:
             with one_at_a_time():

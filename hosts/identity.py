@@ -59,14 +59,17 @@ def trust(host: Host, fingerprint: str, *, by: HttpRequest | User | None) -> Non
     """Puts on record whom the portal takes the host for from now on, and whom until now.
 
     What waits for the host ends. Raises ChangedMeanwhile if it is not the host any more at which
-    the identity was met, and turns.Begun if an installation has begun on it.
+    the identity was met, Host.DoesNotExist if there is none, and turns.Begun if an installation
+    has begun on it.
     """
     with one_at_a_time():
         turns.locked(host)
-        turns.leave(host)
         host.lock(host.connection())
-        turns.end_waiting(host)
         before = host.trust_fingerprint
+        if before == fingerprint:
+            return
+        turns.leave(host)
+        turns.end_waiting(host)
         host.trust_fingerprint = fingerprint
         host.save(update_fields=["trust_fingerprint"])
         audit.record(by, "host.trust", host, trusted=fingerprint, before=before)

@@ -65,7 +65,7 @@ def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             _save(request, form)
-        except ChangedMeanwhile:
+        except (ChangedMeanwhile, Host.DoesNotExist):
             form.tell_changed(get_object_or_404(Host, pk=pk))
         except turns.Begun:
             form.add_error(None, word(BEGUN))
@@ -198,10 +198,10 @@ def host_reenrol(request: HttpRequest, pk: int) -> HttpResponse:
     except VaultError:
         messages.error(request, _("The secrets of this host cannot be opened."))
         return redirect(host)
-    except (ChangedMeanwhile, turns.Begun) as error:
+    except (ChangedMeanwhile, Host.DoesNotExist, turns.Begun) as error:
         # Whoever was met, was met at another place, or with other secrets, than it has now.
-        changed = isinstance(error, ChangedMeanwhile)
-        outcome = identity.Meeting(problem=CHANGED if changed else BEGUN)
+        begun = isinstance(error, turns.Begun)
+        outcome = identity.Meeting(problem=BEGUN if begun else CHANGED)
         host = get_object_or_404(Host.objects.select_related("pair"), pk=pk)
         context = {"host": host, "stored_shown": _shown(host, host.trust_fingerprint)}
     context |= {

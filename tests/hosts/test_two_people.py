@@ -147,11 +147,12 @@ def test_a_test_does_not_hide_that_a_colleague_has_changed_the_host(
     assert f'name="shown" value="{sent["shown"]}"' in page.content.decode()
 
 
+@pytest.mark.parametrize("change", [{}, {"allow_plain_key": "on"}])
 def test_a_host_that_was_deleted_during_the_look_is_gone(
-    admin_client: Client, host: Host, xmail: XMail, during_the_look: Any
+    admin_client: Client, host: Host, xmail: XMail, during_the_look: Any, change: dict[str, str]
 ) -> None:
     during_the_look(lambda: Host.objects.all().delete())
-    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256)
+    sent = ctrl_fields(xmail, trust_fingerprint=OLD.sha256) | change
     page = edit(admin_client, host, sent)
     assert page.status_code == 404
 

@@ -122,6 +122,39 @@ def test_what_a_host_left_that_was_deleted_in_its_midst_ends(ctrl_host: Host) ->
     assert deployment.counts() == {"CANCELLED": 1}
 
 
+def test_a_host_that_is_deleted_as_it_is_trusted_is_gone(
+    admin_client: Client, ctrl_host: Host, xmail: XMail, mailroot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write_pair(mailroot, NEW.key, NEW.certificate)
+    usual = identity.trust
+
+    def late(host: Host, fingerprint: str, **by: Any) -> None:
+        Host.objects.filter(pk=host.pk).delete()
+        usual(host, fingerprint, **by)
+
+    monkeypatch.setattr(identity, "trust", late)
+    assert trusts_another(admin_client, ctrl_host, xmail).status_code == 404
+
+
+def test_to_trust_whom_one_trusts_already_ends_nothing(
+    admin_client: Client, ctrl_host: Host
+) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [ctrl_host], by=None)
+    address = reverse("host_reenrol", args=[ctrl_host.pk])
+    page = text(admin_client.post(address, {"confirmed": OLD.sha256}, follow=True))
+    assert "trusted with this identity now" in page
+    assert deployment.counts() == {"QUEUED": 1}
+    assert not AuditEntry.objects.filter(action="host.trust").exists()
+
+
+def test_a_directory_of_this_machine_needs_no_password(
+    admin_client: Client, ctrl_host: Host, xmail: XMail
+) -> None:
+    sent = ctrl_fields(xmail, password="", transport="local")
+    assert "The changes are saved." in text(edit(admin_client, ctrl_host, sent, follow=True))
+
+
 def test_who_is_trusted_is_on_record_before_anything_is_sent_there(
     admin_client: Client, ctrl_host: Host, mailroot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

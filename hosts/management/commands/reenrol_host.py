@@ -66,7 +66,7 @@ class Command(DeployingCommand):
     def _trust(self, host: Host, fingerprint: str) -> None:
         try:
             identity.trust(host, fingerprint, by=None)
-        except ChangedMeanwhile:
+        except (ChangedMeanwhile, Host.DoesNotExist):
             self.fail(word(Message("registration.changed_meanwhile")))
         except turns.Begun:
             self.fail(word(Message("registration.installing")))
