@@ -55,7 +55,7 @@ class HostChoice(forms.Form):
         assert isinstance(field, forms.ModelMultipleChoiceField)  # noqa: S101  for the type checker
         field.queryset = self.offered
         field.error_messages["invalid_choice"] = _(
-            "One of these hosts is disabled or was deleted meanwhile. Please choose again."
+            "One of these hosts was changed, disabled or deleted meanwhile. Please choose again."
         )
         self.fields["host_search"].widget.attrs["class"] = "form-control"
 

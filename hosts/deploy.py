@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from certs.models import Pair
 from hosts.messages import Message
 from hosts.models import Deployment, Host, Installation
-from hosts.models.host import PLACE, one_at_a_time
+from hosts.models.host import PLACE, WHO, one_at_a_time
 from hosts.order import IN_CLEAR
 from hosts.turns import final, leave, locked, ring, settle
 from xmailadmin import audit
@@ -64,7 +64,7 @@ class NothingToRollBack(Refused):
 
 
 class HostGone(Refused):
-    """A host that was chosen has been deleted since."""
+    """A host that was chosen has been deleted, or made somebody else, since."""
 
 
 def create_deployment(
@@ -325,10 +325,11 @@ def _save(
 
 
 def held(hosts: Sequence[Host]) -> None:
-    """Keeps the hosts from being deleted until the transaction ends; raises HostGone."""
-    asked = {host.pk for host in hosts}
-    rows = Host.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk")
-    if len(rows.values_list("pk")) < len(asked):
+    """Keeps the hosts from being deleted, or being somebody else than they were when they were
+    loaded, until the transaction ends; raises HostGone. (Where they are, each row remembers.)"""
+    asked = {(host.pk, *(getattr(host, name) for name in WHO)) for host in hosts}
+    rows = Host.objects.select_for_update(no_key=True).filter(pk__in=[pk for pk, *_who in asked])
+    if not asked <= set(rows.order_by("pk").values_list("pk", *WHO)):
         raise HostGone(Message("deploy.host_gone"))
 
 

@@ -10,7 +10,7 @@ TEXTS: dict[str, Promise] = {
         "key to. Install again if it shall have the pair."
     ),
     "deploy.host_gone": _(
-        "One of these hosts is disabled or was deleted meanwhile. Please choose again."
+        "One of these hosts was changed, disabled or deleted meanwhile. Please choose again."
     ),
     "deploy.host_disabled": _(
         "Cancelled, because the host was disabled before its turn came. "

@@ -27,7 +27,7 @@ from tests.portal import Portal
 from xmailadmin import celery
 from xmailadmin.models import AuditEntry
 
-GONE = "One of these hosts is disabled or was deleted meanwhile. Please choose again."
+GONE = "One of these hosts was changed, disabled or deleted meanwhile. Please choose again."
 
 
 @pytest.fixture(autouse=True)

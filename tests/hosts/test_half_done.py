@@ -246,6 +246,7 @@ def by_ctrl(xmail: XMail, presented: Pair) -> Host:
 
 
 def installed(pair: Pair, host: Host) -> Deployment:
+    host.refresh_from_db()  # the certificate of the last one is what it is known by
     deployment = deploy.create_deployment(pair, [host], by=None)
     assert [row.status for row in ledger.work(deployment)] == [Status.INSTALLED]
     return deployment
@@ -291,6 +292,7 @@ def test_no_key_goes_to_whoever_presents_what_an_earlier_installation_left(
     write_pair(xmail.mailroot, *files(pairs[shown]))
     now = issued_pair(common_name="now.dojo.jp")
     Host.objects.update(trust_fingerprint=now.sha256)
+    host.refresh_from_db()
     logins = xmail.seen.logins
     deployment = deploy.create_deployment(pairs[2], [host], by=None)
     switching = {"step": "SWITCH", "at": "", "message": {"code": "install.switching"}}

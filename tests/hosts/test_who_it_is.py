@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import QuerySet
 from django.test import Client
 from django.urls import reverse
 
+from certs.models import Pair
 from hosts import deploy, identity, ledger, turns
 from hosts.models import Deployment, Host, Installation
 from hosts.transports import Target
@@ -93,6 +95,23 @@ def test_a_host_is_nobody_else_while_a_pair_is_installed_on_it(
     assert not AuditEntry.objects.filter(action__in=("host.trust", "host.edit")).exists()
     if change is trusts_another:
         assert logins(xmail) == before
+
+
+def test_a_host_that_becomes_somebody_else_as_it_is_chosen_is_chosen_again(
+    admin_client: Client, ctrl_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = deploy.create_deployment
+
+    def late(pair: Pair, hosts: QuerySet[Host], **more: Any) -> Deployment:
+        loaded = list(hosts)
+        Host.objects.update(trust_fingerprint=NEW.sha256)
+        return usual(pair, loaded, **more)
+
+    monkeypatch.setattr(deploy, "create_deployment", late)
+    address = reverse("deployment_new", args=[issued_pair().pk])
+    page = text(admin_client.post(address, {"which": "all", "judged": "x"}))
+    assert "One of these hosts was changed, disabled or deleted meanwhile" in page
+    assert not Deployment.objects.exists()
 
 
 @pytest.mark.parametrize("half_done", [False, True])
