@@ -40,13 +40,11 @@ MIGRATING = 0x786D61696C  # "xmail": the advisory lock of whoever migrates
 class Administrator:
     """The account that was made, or made administrator again.
 
-    `password` is empty unless it was generated just now; `kept` says that the account was there and
-    has the password that it had.
+    `password` is empty unless it was generated just now.
     """
 
     username: str
     password: str = ""
-    kept: bool = False
 
 
 def prepare() -> None:
@@ -101,22 +99,28 @@ def first_administrator() -> Administrator | None:
     """Makes an administrator when no active one exists and returns it; None when there is one.
 
     Name and password come from XMAILADMIN_ADMIN and XMAILADMIN_ADMIN_PASSWORD. Where no password
-    is given, an account that is there keeps its own; else one is generated, which is known to
-    nobody but the caller.
+    is given, one is generated for a new account, which is known to nobody but the caller. One that
+    is there may have been switched off, or lost the role: without a password it stays as it is.
     """
     with _alone():
         return None if roles.administrators().exists() else _make_administrator()
 
 
-def _make_administrator() -> Administrator:
+def _make_administrator() -> Administrator | None:
     username = home.from_environment("XMAILADMIN_ADMIN", "admin")
     given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")
     user = User.objects.filter(username=username).first() or User(username=username)
-    kept = not given and user.pk is not None and user.has_usable_password()
-    generated = "" if given or kept else secrets.token_urlsafe(12)
+    if user.pk is not None and not given:
+        logger.warning(
+            "Nobody who can manage people has a password or a connected login, and the account %s "
+            "is none of them. Give XMAILADMIN_ADMIN_PASSWORD to make it one with that password, or "
+            "XMAILADMIN_ADMIN for another account.",
+            username,
+        )
+        return None
+    generated = "" if given else secrets.token_urlsafe(12)
     user.is_active = user.is_staff = user.is_superuser = True
-    if not kept:
-        user.set_password(given or generated)
+    user.set_password(given or generated)
     try:
         user.full_clean()
     except ValidationError as error:
@@ -125,7 +129,7 @@ def _make_administrator() -> Administrator:
     with transaction.atomic():
         user.save()
         audit.record(None, "user.first_administrator", user)
-    return Administrator(username, generated, kept)
+    return Administrator(username, generated)
 
 
 def check_master_keys(*, create: bool = False) -> None:

@@ -99,21 +99,26 @@ def test_the_first_administrator_cannot_be_called_like_the_portal(monkeypatch: A
         first_administrator()
     assert not User.objects.exists()
     people.person("viewer", username="system")  # of an older portal
-    assert first_administrator() is not None
-
-
-def test_the_first_administrator_again_keeps_the_password(monkeypatch: Any) -> None:
-    admin = people.person("viewer", username="admin")
-    made = first_administrator()
-    assert made is not None
-    assert (made.username, made.password, made.kept) == ("admin", "", True)
-    admin = User.objects.get(pk=admin.pk)
-    assert admin.check_password(people.PASSWORD)
-    assert admin.has_perm(roles.ADMINISTER)
-    User.objects.update(is_active=False)
     monkeypatch.setenv("XMAILADMIN_ADMIN_PASSWORD", NEW_PASSWORD)
     assert first_administrator() is not None
-    assert User.objects.get(pk=admin.pk).check_password(NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("changes", [{}, {"is_active": False}, {"password": "!"}])
+def test_no_start_makes_an_account_that_is_there_administrator_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    """It was switched off, perhaps, or lost the role, and those who did that come in otherwise."""
+    admin = people.person("viewer", username="admin")
+    User.objects.update(**changes)
+    before = User.objects.values().get()
+    assert first_administrator() is None
+    assert "Give XMAILADMIN_ADMIN_PASSWORD" in caplog.text
+    assert User.objects.values().get() == before
+    monkeypatch.setenv("XMAILADMIN_ADMIN_PASSWORD", NEW_PASSWORD)
+    assert first_administrator() is not None
+    admin = User.objects.get(pk=admin.pk)
+    assert admin.check_password(NEW_PASSWORD)
+    assert admin.has_perm(roles.ADMINISTER)
 
 
 # --- Shutting out -----------------------------------------------------------------------------

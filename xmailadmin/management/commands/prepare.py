@@ -14,11 +14,9 @@ class Command(PortalCommand):
     def work(self, **options: Any) -> tuple[dict[str, Any], bool]:
         made = first_administrator()
         if made is None:
-            self.say("The database is up to date, and there is an administrator.")
+            self.say("The database is up to date. No administrator was made.")
             return {"administrator": None}, False
         self.say(f"The database is up to date. Log in as {made.username}.")
-        if made.kept:
-            self.say("There was no administrator: this account is one again, and has its password.")
         if made.password:
             self.say(f"The password is {made.password}")
             self.say("It is shown only now: change it after logging in.")

@@ -51,11 +51,6 @@ class Command(BaseCommand):
                 f"Log in as {administrator.username} with the password {administrator.password}\n"
                 "This password is shown only now. Change it after logging in."
             )
-        elif administrator.kept:
-            self._say(
-                f"There was no administrator: {administrator.username} is one again. Log in as "
-                f"{administrator.username} with the password that this account has."
-            )
         else:
             self._say(f"Log in as {administrator.username} with the password that you set.")
         self._say("Press Ctrl-C to stop.")
