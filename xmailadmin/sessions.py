@@ -12,9 +12,11 @@ from typing import Any
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.sessions import middleware
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import PermissionDenied
+from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest
@@ -24,7 +26,10 @@ from django.utils import timezone
 from xmailadmin.audit import SHUT_OUT
 from xmailadmin.models import User
 
-__all__ = ["SessionActivityMiddleware", "SessionStore", "begin", "end_all", "sessions_of"]
+__all__ = [
+    "SessionActivityMiddleware", "SessionMiddleware", "SessionStore", "as_cookie", "begin",
+    "end_all", "in_cookie", "renew", "sessions_of",
+]  # fmt: skip
 
 NOTED_EVERY = timedelta(minutes=5)  # a row per request would be a write per request
 SIGNED_IN_AT = "signed_in_at"  # in the session, in seconds
@@ -39,6 +44,47 @@ class SessionStore(db.SessionStore):
         if began is None:
             return usual
         return min(usual, datetime.fromtimestamp(began + settings.SESSION_COOKIE_AGE, UTC))
+
+
+def as_cookie(key: str) -> str:
+    """Returns what a browser holds for a session: its key in the database, signed.
+
+    So nobody gets into a session by having read the database: that takes the secret key, too.
+    """
+    return Signer(salt="xmailadmin.session").sign(key)
+
+
+def in_cookie(value: str) -> str | None:
+    """Returns the key of the session that a browser holds, None where we did not sign it."""
+    try:
+        return Signer(salt="xmailadmin.session").unsign(value)
+    except BadSignature:
+        return None
+
+
+class SessionMiddleware(middleware.SessionMiddleware):
+    """Django's, with cookies that are signed."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        sent = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+        request.session = self.SessionStore(in_cookie(sent))
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        response = super().process_response(request, response)
+        cookie = response.cookies.get(settings.SESSION_COOKIE_NAME)
+        if cookie is not None and cookie.value:  # else it is to be forgotten
+            response.cookies[settings.SESSION_COOKIE_NAME] = as_cookie(cookie.value)
+        return response
+
+
+def renew(request: HttpRequest) -> None:
+    """Gives whoever is about to come in a session of another number.
+
+    The one that the browser came with may have been put there by somebody who knows it. (Signing
+    in ends with another one again.)
+    """
+    if not request.user.is_authenticated:
+        request.session.cycle_key()
 
 
 def begin(request: HttpRequest) -> None:

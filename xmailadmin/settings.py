@@ -47,6 +47,9 @@ SECRET_KEY = environment.secret_key("XMAILADMIN_SECRET_KEY", "secret.key")
 DEBUG = False
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_HTTPONLY = True
+# So named, browsers take them from no other host of the domain, and from nobody by plain HTTP.
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 # Not with a certificate of our own: where nobody knows it any more, HSTS would lock people out.
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS and not TLS else 0
 # For this name alone unless asked for: names below a mail domain need not all speak HTTPS, and a
@@ -115,7 +118,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "xmailadmin.middleware.StaticFilesMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "xmailadmin.sessions.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "xmailadmin.middleware.ViewerTimeZoneMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
@@ -23,6 +24,7 @@ from tests.xmailadmin.inviting import (
     invite,
     sign_in,
 )
+from xmailadmin import sessions
 from xmailadmin.forms import InviteForm
 from xmailadmin.models import AccessLink, AuditEntry, User
 
@@ -87,6 +89,19 @@ def test_links_of_who_is_no_administrator_any_more_are_void(
         chief.post(reverse("person_disable", args=[boss.pk]))
     assert choose(path).status_code == 404
     assert choose(kept).status_code == 302
+
+
+def test_a_session_that_somebody_put_into_the_browser_does_not_get_the_link(
+    administrator: Client,
+) -> None:
+    thief, browser = Client(), Client()
+    planted = sessions.as_cookie(str(thief.session.session_key))
+    for client in (thief, browser):
+        client.cookies[settings.SESSION_COOKIE_NAME] = planted
+    path = invite(administrator)
+    assert browser.get(path, follow=True).status_code == 200
+    assert thief.get(reverse("choose_password")).status_code == 404
+    assert choose(path, browser=browser).status_code == 302
 
 
 def test_the_token_leaves_the_address_at_once(administrator: Client) -> None:

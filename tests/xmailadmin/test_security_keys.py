@@ -31,7 +31,7 @@ from fido2.webauthn import (
 
 from tests import people
 from tests.xmailadmin.test_signing_in import blocked, signed_in, try_to_sign_in
-from xmailadmin import limits
+from xmailadmin import limits, sessions
 from xmailadmin.models import AuditEntry, User
 from xmailadmin.second_factor import ANSWER_S
 
@@ -355,7 +355,7 @@ def as_it_was(client: Client) -> Callable[[], Client]:
     def read() -> Client:
         before.save()
         other = Client()
-        other.cookies[settings.SESSION_COOKIE_NAME] = before.pk
+        other.cookies[settings.SESSION_COOKIE_NAME] = sessions.as_cookie(before.pk)
         return other
 
     return read

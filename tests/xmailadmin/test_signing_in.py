@@ -11,6 +11,7 @@ import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.totp.internal.auth import TOTP
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
@@ -18,14 +19,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests import people
-from xmailadmin import limits, roles, vault
+from xmailadmin import limits, roles, sessions, vault
 from xmailadmin import people as team
 from xmailadmin.models import AuditEntry, AuthenticatorSecret, User
 
 pytestmark = pytest.mark.django_db
 after_commit = pytest.mark.usefixtures("commits")  # when allauth tells of a new factor
 
-LOGIN = reverse("account_login")
+LOGIN, SECOND_STEP = reverse("account_login"), reverse("mfa_authenticate")
 WRONG = "There were too many wrong attempts"
 
 
@@ -412,6 +413,33 @@ def test_no_answer_holds_the_password_that_was_typed() -> None:
         page = Client().post(LOGIN, sent, headers=headers)
         assert page.status_code == 200
         assert "typed-in-vain" not in page.content.decode()
+
+
+@pytest.mark.usefixtures("protected")
+def test_the_number_of_a_session_lets_nobody_in_without_its_signature() -> None:
+    client = Client()
+    try_to_sign_in(client, people.PASSWORD)
+    second_step(client, people.code())
+    assert client.get("/").status_code == 200
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+    key = Session.objects.get().pk
+    assert cookie.startswith(f"{key}:")
+    for sent in (key, f"{key}:", f"{key}:{'A' * 43}", cookie[:-1], f"x{cookie}", "", ":"):
+        thief = Client()
+        thief.cookies[settings.SESSION_COOKIE_NAME] = sent
+        assert thief.get("/").status_code == 302, sent
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.usefixtures("protected")
+def test_a_session_that_somebody_put_into_the_browser_is_not_the_one_that_comes_in() -> None:
+    thief, browser = Client(), Client()
+    planted = sessions.as_cookie(str(thief.session.session_key))
+    for client in (thief, browser):
+        client.cookies[settings.SESSION_COOKIE_NAME] = planted
+    assert try_to_sign_in(browser, people.PASSWORD).headers["Location"] == SECOND_STEP
+    assert thief.get(SECOND_STEP).headers["Location"] == LOGIN
+    assert signed_in(second_step(browser, people.code()))
 
 
 def test_a_factor_that_is_removed_as_it_is_shown_ends_the_sign_in(

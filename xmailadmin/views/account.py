@@ -205,6 +205,7 @@ def access_link(request: HttpRequest, token: str) -> HttpResponse:
     link = people.link_for(token)
     if link is None:
         return render(request, "account/access_link_invalid.html", status=404)
+    sessions.renew(request)
     request.session[LINK_KEY] = [link.pk, link.token_sha256]
     return redirect("choose_password")
 
