@@ -36,9 +36,11 @@ def walk(installations: int, times: int) -> str:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
+    from tests import signed_sessions
     from xmailadmin.models import User
     from xmailadmin.prepare import first_administrator
 
+    signed_sessions.install()
     first_administrator()
     furnish(HOSTS, PAIRS, installations)
     import_module("xmailadmin.asgi")  # what the server does before its first page

@@ -59,31 +59,10 @@ def _all_modules_loaded() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _signed_sessions() -> Iterator[None]:
-    """Django's test client holds a session as the portal's cookies do."""
-    from django.conf import settings
-    from django.test.client import ClientMixin
+def _signed_sessions() -> None:
+    from tests import signed_sessions  # not before Django is set up
 
-    from xmailadmin import sessions
-
-    name = settings.SESSION_COOKIE_NAME
-    log_in = ClientMixin._set_login_cookies  # type: ignore[attr-defined]
-
-    def session(client: Any) -> Any:
-        if name not in client.cookies:
-            made = sessions.SessionStore()
-            made.save()
-            client.cookies[name] = sessions.as_cookie(str(made.session_key))
-        return sessions.SessionStore(sessions.in_cookie(client.cookies[name].value))
-
-    def signed(client: Any, request: Any) -> None:
-        log_in(client, request)
-        client.cookies[name] = sessions.as_cookie(request.session.session_key)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ClientMixin, "session", property(session))
-        patched.setattr(ClientMixin, "_set_login_cookies", signed)
-        yield
+    signed_sessions.install()
 
 
 @pytest.fixture(autouse=True)

@@ -328,7 +328,9 @@ class TestReports:
 
 ASK = """
 from django.test import Client
+from tests import signed_sessions
 from xmailadmin.models import User
+signed_sessions.install()
 browser = Client(SERVER_NAME="localhost")
 browser.force_login(User.objects.get(username="admin"))
 for name in ("curl", "nobody", "\\0", "curl\\0"):
