@@ -27,6 +27,7 @@ __all__ = ["Diagnosis"]
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 100  # hosts
+LOOK_S = 60.0  # one look with all its steps, of which each has its own limit
 LEVELS = ("ok", "info", "warning", "error")
 
 
@@ -163,7 +164,11 @@ async def _look_at_all(looks: list[_Look]) -> list[Facts]:
     async def one(look: _Look) -> Facts:
         async with slots:
             try:
-                return await look.facts()
+                async with asyncio.timeout(LOOK_S):
+                    return await look.facts()
+            except TimeoutError:
+                error = Message("registration.too_slow", {"seconds": round(LOOK_S)})
+                return Facts.unreachable(error, look.endpoints, look.recorded_sha256)
             except Exception:  # the other hosts' looks shall not be lost with it
                 reference = uuid.uuid4().hex[:8]
                 logger.exception("A look at a host, reference %s", reference)

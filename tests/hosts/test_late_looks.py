@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,10 @@ from django.db.models import F
 from django.test import Client
 
 from hosts.diagnosis import findings as judge
-from hosts.models import Diagnosis, Host
+from hosts.diagnosis import gather
+from hosts.facts import Facts
+from hosts.models import Diagnosis, Host, diagnosis
+from hosts.transports import Transport
 from tests.doubles.mailroot import make_mailroot, write_pair
 from tests.factories import files, issued_pair, local_host
 from tests.hosts.commands import run, run_json
@@ -45,6 +49,23 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
 
 def look() -> list[Diagnosis]:
     return Diagnosis.objects.take(Host.objects.all())
+
+
+def test_a_host_that_is_too_slow_does_not_hold_up_what_was_found_at_others(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = local_host(tmp_path, "slow")
+
+    async def late(transport: Transport, *more: Any) -> Facts:
+        if transport.target.name == "slow":
+            await asyncio.sleep(3600)
+        return await gather(transport, *more)
+
+    monkeypatch.setattr(diagnosis, "gather", late)
+    monkeypatch.setattr(diagnosis, "LOOK_S", 0.5)
+    assert {row.host for row in look()} == {host, slow}
+    assert slow.diagnosis.facts["error"]["code"] == "registration.too_slow"
+    assert "error" not in host.diagnosis.facts or not host.diagnosis.facts["error"]
 
 
 @pytest.mark.parametrize(
