@@ -33,7 +33,7 @@ _SWITCHED_OFF = {"smtp": "454 TLS not available", "pop3": "-ERR Command disabled
 _FAREWELL = {"smtp": "QUIT", "pop3": "QUIT", "ctrl": ""}  # CTRL knows none before a log-in
 _REFUSAL = {"smtp": ("4", "5"), "pop3": ("-ERR",), "ctrl": ("-",)}
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
-_XMAIL = re.compile(r"XMail(?:[ /](?P<version>[0-9][\w.+-]*))?", re.IGNORECASE)
+_XMAIL = re.compile(r"XMail(?:[ /](?P<version>[0-9][\w.+-]{0,29}))?", re.IGNORECASE)
 
 
 class Failure(Exception):

@@ -12,11 +12,12 @@ from base64 import encodebytes
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from hosts.probe import DEFAULT_PORTS, ENDPOINT_NAMES, Endpoint, EndpointResult, probe, probe_all
-from hosts.probe_dialogue import Channel
+from hosts.probe_dialogue import Channel, _recognise
 from tests.doubles.mailroot import make_mailroot, write_pair, write_settings
 from tests.doubles.pairs import Pair, make_pair
 from tests.doubles.wire import Faults, tls_context
@@ -138,6 +139,12 @@ async def test_tls_switched_off(xmail: XMail, name: str, setting: str) -> None:
     assert (result.ok, result.stage, result.message.code) == (False, "command", "probe.tls_off")
     assert result.message.params["setting"] == setting
     assert result.xmail_version == "1.27"
+
+
+def test_of_a_version_without_end_the_beginning_is_kept() -> None:
+    channel = mock.Mock()
+    _recognise(channel, "smtp", f"220 mail [XMail {'1' * 1900} ESMTP Server]")
+    assert channel.xmail_version == "1" * 30
 
 
 @pytest.mark.parametrize("name", AT_ONCE)
