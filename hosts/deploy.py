@@ -94,15 +94,19 @@ def rollback_host(host: Host, *, by: HttpRequest | User | None, remove: bool = F
     """Returns a new deployment that puts back what `host` held before its last change.
 
     Raises NothingToRollBack if nothing was changed, if that was at another place than where the
-    host is now, or if there was no pair before and `remove` does not ask to take the pair away;
-    HostGone if the host was deleted.
+    host is now, if something is under way or waits there, or if there was no pair before and
+    `remove` does not ask to take the pair away; HostGone if the host was deleted.
     """
-    undone = undoable(host)
-    if undone is None:
-        raise NothingToRollBack(Message("rollback.nothing", {"host": host.name}))
-    _check(undone, remove)
-    deployment = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=undone.deployment)
-    return _save(deployment, [(host, undone.previous_pair)], by)
+    with transaction.atomic():
+        held([host])  # so that of two who ask at once the second one sees what the first has begun
+        if host.installations.filter(status__in=Installation.UNFINISHED).exists():
+            raise NothingToRollBack(Message("rollback.unfinished", {"host": host.name}))
+        undone = undoable(host)
+        if undone is None:
+            raise NothingToRollBack(Message("rollback.nothing", {"host": host.name}))
+        _check(undone, remove)
+        deployment = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=undone.deployment)
+        return _save(deployment, [(host, undone.previous_pair)], by)
 
 
 def rollback_deployment(
@@ -110,27 +114,34 @@ def rollback_deployment(
 ) -> Deployment:
     """Returns a new deployment that undoes `deployment` on every host that it changed last.
 
-    Hosts that something else changed since keep what they have, and so do those `left_out`.
+    Hosts that something else changed since, or is about to, keep what they have, and so do those
+    `left_out`.
     Raises NothingToRollBack if no host is left, HostGone if one was deleted at this moment.
     """
     chosen: list[tuple[Host, Pair | None]] = []
     refusal = Message("rollback.nothing_left", {"deployment": deployment.pk})
-    for row in changed_by(deployment).select_related("host", "previous_pair").order_by("pk"):
-        host = row.host
-        assert host is not None  # noqa: S101  filtered above
-        latest = undoable(host)
-        if latest is None or latest.pk != row.pk:
-            continue
-        try:
-            _check(row, remove)
-        except NothingToRollBack as error:
-            refusal = error.message
-            continue
-        chosen.append((host, row.previous_pair))
-    if not chosen:
-        raise NothingToRollBack(refusal)
-    again = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=deployment)
-    return _save(again, chosen, by)
+    with transaction.atomic():
+        rows = changed_by(deployment).select_related("host", "previous_pair").order_by("pk")
+        hosts = {row: row.host for row in rows if row.host is not None}
+        held([*hosts.values()])
+        waiting = Installation.objects.filter(status__in=Installation.UNFINISHED)
+        busy = set(waiting.filter(host__in=hosts.values()).values_list("host", flat=True))
+        for row, host in hosts.items():
+            latest = undoable(host)
+            if latest is None or latest.pk != row.pk:
+                continue
+            try:
+                if host.pk in busy:
+                    raise NothingToRollBack(Message("rollback.unfinished", {"host": host.name}))
+                _check(row, remove)
+            except NothingToRollBack as error:
+                refusal = error.message
+                continue
+            chosen.append((host, row.previous_pair))
+        if not chosen:
+            raise NothingToRollBack(refusal)
+        again = Deployment(kind=Deployment.Kind.ROLLBACK, rolls_back=deployment)
+        return _save(again, chosen, by)
 
 
 def changed_by(deployment: Deployment) -> QuerySet[Installation]:
@@ -198,9 +209,8 @@ def undoable(host: Host) -> Installation | None:
     undone = 0
     # What a roll back was to put back may have been there already: that change is undone, too.
     there = Q(status=Status.UNCHANGED, deployment__kind=Deployment.Kind.ROLLBACK)
-    changes = host.installations.filter(there | Q(status__in=CHANGED)).select_related(
-        "deployment", "previous_pair"
-    )
+    changes = host.installations.filter(there | Q(status__in=CHANGED), puts_right=None)
+    changes = changes.select_related("deployment", "previous_pair")
     for row in changes.order_by("-pk").iterator(chunk_size=50):
         if row.deployment.kind == Deployment.Kind.ROLLBACK:
             undone += 1

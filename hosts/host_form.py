@@ -215,7 +215,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
                 addresses.check_ip(parsed, settings.ALLOWED_NETWORKS)
         except addresses.AddressError as error:
             raise forms.ValidationError(word(error.message)) from None
-        return str(parsed)
+        return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
     def clean_trust_fingerprint(self) -> str:
         written = normal_fingerprint(self.cleaned_data["trust_fingerprint"])

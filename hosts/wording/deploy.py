@@ -53,6 +53,10 @@ TEXTS: dict[str, Promise] = {
     "rollback.nothing": _(
         "Nothing was ever installed on %(host)s by xmailadmin, so there is nothing to roll back."
     ),
+    "rollback.unfinished": _(
+        "Something is still under way on %(host)s, or waits for it. Roll back when that has ended, "
+        "or cancel it first."
+    ),
     "rollback.nothing_left": _(
         "No host still holds what deployment #%(deployment)s installed, "
         "so there is nothing to roll back."

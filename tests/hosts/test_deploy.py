@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,24 @@ def test_rolling_back_goes_one_step_further_each_time(hosts: list[Host]) -> None
         deploy.rollback_host(host, by=None)
     assert refused.value.message.code == "rollback.first"
     assert on_disk(host) == files(pairs[0])
+
+
+def test_of_two_roll_backs_at_once_one_is_begun(hosts: list[Host]) -> None:
+    pairs = [issued_pair(common_name=f"m{number}.dojo.jp") for number in (1, 2, 3)]
+    for pair in pairs:
+        latest = deploy.create_deployment(pair, hosts[:1], by=None)
+        done(latest)
+    first = deploy.rollback_host(hosts[0], by=None)
+    for again in (
+        partial(deploy.rollback_host, hosts[0], by=None),
+        partial(deploy.rollback_deployment, latest, by=None),
+    ):
+        with pytest.raises(deploy.NothingToRollBack) as refused:
+            again()
+        assert refused.value.message.code == "rollback.unfinished"
+    done(first)
+    done(deploy.rollback_host(hosts[0], by=None))
+    assert on_disk(hosts[0]) == files(pairs[0])
 
 
 def test_a_change_that_was_undone_already_is_not_undone_for_ever(hosts: list[Host]) -> None:

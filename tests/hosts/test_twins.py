@@ -36,6 +36,7 @@ TWINS = [
     (SFTP, {"mailroot": "//m/./"}),
     (SFTP, {"address": "Mail.dojo.jp"}),
     (SFTP | {"address": "2001:db8::1"}, {"address": "[2001:DB8:0::1]"}),
+    (SFTP | {"address": "192.0.2.1"}, {"address": "::ffff:192.0.2.1"}),
     (WINDOWS, {"mailroot": "c:/mailroot/"}),
     (WINDOWS, {"mailroot": "C:\\.\\MAILROOT"}),
     (JUMP, {"jump": "me@jump.dojo.jp SHA256:" + "A" * 43}),
