@@ -180,7 +180,7 @@ else:
 # What is only worth minutes (limits, codes that were used) must hold for every web process.
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "xmailadmin.json_cache.DatabaseCache",
         "LOCATION": "xmailadmin_cache",
         "OPTIONS": {"MAX_ENTRIES": 10_000},
     },
