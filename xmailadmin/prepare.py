@@ -109,13 +109,14 @@ def first_administrator() -> Administrator | None:
 def _make_administrator() -> Administrator | None:
     username = home.from_environment("XMAILADMIN_ADMIN", "admin")
     given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")
-    user = User.objects.filter(username=username).first() or User(username=username)
+    # However it is spelt: two names that differ by that alone could both not sign in.
+    user = User.objects.filter(username__iexact=username).first() or User(username=username)
     if user.pk is not None and not given:
         logger.warning(
             "Nobody who can manage people has a password or a connected login, and the account %s "
             "is none of them. Give XMAILADMIN_ADMIN_PASSWORD to make it one with that password, or "
             "XMAILADMIN_ADMIN for another account.",
-            username,
+            user.username,
         )
         return None
     generated = "" if given else secrets.token_urlsafe(12)
@@ -129,7 +130,7 @@ def _make_administrator() -> Administrator | None:
     with transaction.atomic():
         user.save()
         audit.record(None, "user.first_administrator", user)
-    return Administrator(username, generated)
+    return Administrator(user.username, generated)
 
 
 def check_master_keys(*, create: bool = False) -> None:

@@ -103,6 +103,17 @@ def test_the_first_administrator_cannot_be_called_like_the_portal(monkeypatch: A
     assert first_administrator() is not None
 
 
+def test_the_first_administrator_is_not_called_like_somebody_but_for_the_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    people.person("viewer", username="Admin")
+    monkeypatch.setenv("XMAILADMIN_ADMIN_PASSWORD", NEW_PASSWORD)
+    made = first_administrator()
+    assert made is not None
+    assert made.username == User.objects.get().username == "Admin"
+    assert sign_in("Admin", NEW_PASSWORD).get("/").status_code == 200
+
+
 @pytest.mark.parametrize("changes", [{}, {"is_active": False}, {"password": "!"}])
 def test_no_start_makes_an_account_that_is_there_administrator_without_a_password(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
