@@ -60,7 +60,7 @@ LONG_WINDOW = timedelta(hours=1)
 LATELY = timedelta(days=30)
 
 PLACE = "xmailadmin.try"  # in the cache, followed by how long it is kept
-COOKIE = "device"
+COOKIE = "__Host-device" if settings.HTTPS else "device"  # as the others, see settings.py
 PEOPLE = 8  # who share a browser; the cookie has room for them
 COOKIE_AGE_S = 365 * 24 * 3600
 SALT = "xmailadmin.device"

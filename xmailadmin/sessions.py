@@ -83,8 +83,7 @@ def renew(request: HttpRequest) -> None:
     The one that the browser came with may have been put there by somebody who knows it. (Signing
     in ends with another one again.)
     """
-    if not request.user.is_authenticated:
-        request.session.cycle_key()
+    request.session.cycle_key()
 
 
 def begin(request: HttpRequest) -> None:

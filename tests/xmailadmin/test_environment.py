@@ -49,11 +49,21 @@ def test_an_address_that_is_one(monkeypatch: pytest.MonkeyPatch, url: str) -> No
     assert environment.address("XMAILADMIN_URL", "") == url
 
 
-def test_a_portal_at_an_ipv6_address_answers_there(new_portal: Portal) -> None:
+def test_a_portal_with_https_answers_at_ipv6_addresses_and_binds_its_cookies(
+    new_portal: Portal,
+) -> None:
     new_portal.extra_environment = {"XMAILADMIN_URL": "https://[2001:db8::5]"}
-    script = "from django.conf import settings; print(settings.ALLOWED_HOSTS)"
+    script = (
+        "from django.conf import settings; from xmailadmin import limits; "
+        "from xmailadmin.views import account; print(*settings.ALLOWED_HOSTS); "
+        "print(settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, limits.COOKIE, "
+        "account.LINK_COOKIE)"
+    )
     told = new_portal.manage("shell", "--verbosity=0", "-c", script)
-    assert "'[2001:db8::5]'" in told.stdout
+    hosts, cookies = (line.split() for line in told.stdout.splitlines())
+    assert "[2001:db8::5]" in hosts
+    assert len(cookies) == 4
+    assert all(name.startswith("__Host-") for name in cookies)
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,12 @@ def test_links_of_who_is_no_administrator_any_more_are_void(
     assert choose(kept).status_code == 302
 
 
-def test_a_session_that_somebody_put_into_the_browser_does_not_get_the_link(
-    administrator: Client,
+@pytest.mark.parametrize("role", ["", "viewer"])
+def test_whoever_has_the_session_of_a_browser_does_not_get_the_link(
+    administrator: Client, role: str
 ) -> None:
-    thief, browser = Client(), Client()
+    thief = people.signed_in(people.person(role, username="thief")) if role else Client()
+    browser = Client()
     planted = sessions.as_cookie(str(thief.session.session_key))
     for client in (thief, browser):
         client.cookies[settings.SESSION_COOKIE_NAME] = planted

@@ -47,7 +47,10 @@ __all__ = [
 
 View = Callable[..., HttpResponse]
 
-LINK_KEY, CONTINUE_KEY = "access_link", "continue_to"  # in the session
+CONTINUE_KEY = "continue_to"  # in the session
+# Which one-time link was opened, in a cookie of its own: a session may be somebody else's, too.
+LINK_COOKIE = "__Host-link" if settings.HTTPS else "link"
+LINK_SALT = "xmailadmin.link"
 
 
 @require_safe
@@ -205,9 +208,16 @@ def access_link(request: HttpRequest, token: str) -> HttpResponse:
     link = people.link_for(token)
     if link is None:
         return render(request, "account/access_link_invalid.html", status=404)
-    sessions.renew(request)
-    request.session[LINK_KEY] = [link.pk, link.token_sha256]
-    return redirect("choose_password")
+    response = redirect("choose_password")
+    response.set_signed_cookie(
+        LINK_COOKIE,
+        f"{link.pk}:{link.token_sha256}",
+        salt=LINK_SALT,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
 
 
 @never_cache
@@ -216,7 +226,10 @@ def access_link(request: HttpRequest, token: str) -> HttpResponse:
 @require_http_methods(("GET", "HEAD", "POST"))
 def choose_password(request: HttpRequest) -> HttpResponse:
     """Lets the person of a one-time link choose a password; signing in comes after."""
-    pk, token_sha256 = request.session.get(LINK_KEY) or (0, "")
+    opened = request.get_signed_cookie(
+        LINK_COOKIE, "0:", salt=LINK_SALT, max_age=settings.SESSION_COOKIE_AGE
+    )
+    pk, _colon, token_sha256 = str(opened).partition(":")
     link = AccessLink.objects.filter(pk=pk, token_sha256=token_sha256).first()
     if link is None or not link.valid:
         return render(request, "account/access_link_invalid.html", status=404)
@@ -227,7 +240,6 @@ def choose_password(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         if not people.accept(request, link, form.cleaned_data["new_password1"]):
             return render(request, "account/access_link_invalid.html", status=404)
-        request.session.pop(LINK_KEY, None)
         if request.user.pk == link.user_id:  # that session has ended with all others
             request.session.flush()
             request.user = AnonymousUser()
@@ -238,5 +250,6 @@ def choose_password(request: HttpRequest) -> HttpResponse:
         response = redirect("account_login")
         # Whoever had the link is the person: no stranger's wrong attempts keep this browser out.
         limits.remember_device(request, response, link.user, anew=True)
+        response.delete_cookie(LINK_COOKIE, samesite="Lax")
         return response
     return render(request, "account/choose_password.html", {"form": form, "person": link.user})
