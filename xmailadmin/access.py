@@ -6,6 +6,7 @@ test says so before anybody meets it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -386,4 +387,4 @@ def safe_next(request: HttpRequest, raw: str) -> str:
     allowed = url_has_allowed_host_and_scheme(
         raw, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return raw if allowed and raw.startswith("/") else ""
+    return raw if allowed and re.match(r"/(?![/\\])", raw) else ""

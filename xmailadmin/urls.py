@@ -1,8 +1,8 @@
 """The portal's addresses. Each needs an entry in xmailadmin/access.py."""
 
-from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
-from django.views.i18n import set_language
+
+from xmailadmin.views.language import set_language
 
 handler500 = "xmailadmin.views.failure.server_error"
 
@@ -12,5 +12,5 @@ urlpatterns = [
     path("", include("certs.urls")),
     path("", include("xmailadmin.urls_people")),
     path("account/", include("xmailadmin.urls_account")),
-    path("i18n/setlang/", login_not_required(set_language), name="set_language"),
+    path("i18n/setlang/", set_language, name="set_language"),
 ]

@@ -153,13 +153,10 @@ def test_no_string_becomes_another_header_or_leads_away(
         assert {name.lower() for name in answer.headers} <= KNOWN
         for value in answer.headers.values():
             assert not set("\r\n\0") & set(str(value))
-        where = urlsplit(answer.headers.get("Location", ""))
-        # Line ends alone are no host to any browser.
-        host = re.sub(r"%0[9AD]", "", where.netloc)
-        assert host in ("", "testserver"), answer.headers["Location"]
-        assert where.scheme in ("", "http", "https")
-        # As browsers read it: tabs are passed over, what is escaped stays, and a host comes after
-        # two slashes of either kind.
         location = answer.headers.get("Location", "").replace("\t", "")
-        assert not re.match(r"[/\\]{2,}[^/\\?#]", location), location
+        where = urlsplit(location)
+        assert where.netloc in ("", "testserver"), location
+        assert where.scheme in ("", "http", "https")
+        # As browsers read it: tabs are passed over, and a host comes after two slashes of any kind.
+        assert not re.match(r"[/\\]{2}", location), location
     tally.add("injection")

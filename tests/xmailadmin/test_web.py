@@ -250,3 +250,20 @@ def test_connections_are_bounded() -> None:
     config = Web().config
     assert config.limit_concurrency == 400
     assert config.timeout_keep_alive == 5
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wanted", ["//", "// ", "//\r\n", "//evil.example", "/\t/evil.example"])
+def test_no_way_on_begins_like_another_host(client: Client, wanted: str) -> None:
+    sent = {"language": "ja", "next": wanted}
+    assert client.post(reverse("set_language"), sent).headers["Location"] == "/"
+    people.sign_in(client, people.person("viewer"))
+    address = reverse("account_login")
+    assert client.get(address, {"next": wanted}).headers["Location"] == reverse("dashboard")
+
+
+@pytest.mark.django_db
+def test_the_language_is_chosen_on_the_same_page(client: Client) -> None:
+    sent = {"language": "ja", "next": "/account/login/?next=/hosts/"}
+    assert client.post(reverse("set_language"), sent).headers["Location"] == sent["next"]
+    assert client.get(reverse("account_login")).headers["Content-Language"] == "ja"
