@@ -107,7 +107,7 @@ def first_administrator() -> Administrator | None:
 
 
 def _make_administrator() -> Administrator | None:
-    username = home.from_environment("XMAILADMIN_ADMIN", "admin")
+    username = User.normalize_username(home.from_environment("XMAILADMIN_ADMIN", "admin"))
     given = home.from_environment("XMAILADMIN_ADMIN_PASSWORD")
     # However it is spelt: two names that differ by that alone could both not sign in.
     user = User.objects.filter(username__iexact=username).first() or User(username=username)

@@ -103,10 +103,12 @@ def test_the_first_administrator_cannot_be_called_like_the_portal(monkeypatch: A
     assert first_administrator() is not None
 
 
-def test_the_first_administrator_is_not_called_like_somebody_but_for_the_case(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("name", ["admin", "ADMIN", "ＡＤＭＩＮ"])
+def test_the_first_administrator_is_not_called_like_somebody_but_for_the_spelling(
+    monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     people.person("viewer", username="Admin")
+    monkeypatch.setenv("XMAILADMIN_ADMIN", name)
     monkeypatch.setenv("XMAILADMIN_ADMIN_PASSWORD", NEW_PASSWORD)
     made = first_administrator()
     assert made is not None
