@@ -9,6 +9,7 @@ any word of any length, which would stand in the log and in the audit.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -32,6 +33,7 @@ LARGE_AT_ONCE = 16  # requests of more than that; whether a session is a real on
 # Letters of a header, however often it comes. Browsers send some 150 in the two that are parsed.
 PARSED = frozenset({b"accept", b"content-type"})
 LONGEST_PARSED, LONGEST = 1000, 8000
+ODD = re.compile(rb"[^ -\[\]-~]")  # no printable ASCII, or a backslash
 UNLIMITED = frozenset({b"cookie", b"referer"})  # others of the same machine have their part in them
 
 Scope = dict[str, Any]
@@ -99,7 +101,7 @@ class Bounded:
             return
         self._large += large
         try:
-            await self._app({**scope, "headers": _without_escapes(scope)}, counted, noted)
+            await self._app({**scope, "headers": _without_odd_cookies(scope)}, counted, noted)
         except _TooLargeError:
             if not answered:
                 await _refuse(send, 413, TOO_LARGE)
@@ -118,15 +120,17 @@ def _overlong(scope: Scope) -> bytes:
     return b""
 
 
-def _without_escapes(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """The headers without cookies that hold a backslash, which no cookie may (RFC 6265).
+def _without_odd_cookies(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The headers without cookies that hold what no cookie may (RFC 6265, 4.1.1).
 
-    Python would take such escapes out, in a time that grows with the square of their number, and
-    make of them what no cookie holds otherwise, and no database takes: NUL.
+    Python would take escapes out, in a time that grows with the square of their number, and
+    make of them what no cookie holds otherwise, and no database takes: NUL. Bytes beyond ASCII and
+    control characters around a name count as blanks, so that another host of the domain could set
+    what bears the prefix __Host- for us, and not for the browser.
     """
     return [
-        (name, b";".join(each for each in value.split(b";") if b"\\" not in each))
-        if name == b"cookie" and b"\\" in value
+        (name, b";".join(each for each in value.split(b";") if not ODD.search(each)))
+        if name == b"cookie" and ODD.search(value)
         else (name, value)
         for name, value in scope["headers"]
     ]

@@ -212,6 +212,23 @@ def test_cookies_with_escapes_are_nobodys_here_and_left_unread() -> None:
     assert seen == [{"csrftoken": "abc", "tz": "Asia/Tokyo", "shade": "x=y"}, {"took": "no time"}]
 
 
+@pytest.mark.parametrize("blank", [b"\xa0", b"\x85", b"\x1c", b"\t", b"\xc2\xa0", b"\x00"])
+@pytest.mark.parametrize("piece", [b"%s__Host-sessionid=x", b"__Host-sessionid%s=x"])
+def test_a_cookie_whose_name_is_another_one_for_browsers_is_left_unread(
+    blank: bytes, piece: bytes
+) -> None:
+    """Any host of the domain can have a browser send it."""
+    seen: list[dict[str, str]] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        seen.append(ASGIRequest({**scope, "path": "/", "method": "GET"}, io.BytesIO()).COOKIES)
+
+    headers = [(b"cookie", b"__Host-sessionid=own; " + piece % blank + b"; tz=Asia/Tokyo")]
+    scope = {"type": "http", "path": "/", "method": "POST", "headers": headers}
+    asyncio.run(Bounded(app)(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [{"__Host-sessionid": "own", "tz": "Asia/Tokyo"}]
+
+
 @pytest.mark.django_db
 def test_no_cookie_of_the_portals_has_an_escape(client: Client, rf: RequestFactory) -> None:
     people.person("viewer")
