@@ -230,7 +230,7 @@ def put_right(overtaken: Installation) -> Deployment | None:
     host = _who_is_there(overtaken)
     rows = Installation.objects.filter(host=host, host__isnull=False)
     rows = rows.exclude(deployment__kind=Deployment.Kind.PLACE).exclude(status=Status.CANCELLED)
-    for row in rows.select_related("host", "pair", "previous_pair").order_by("-pk")[:50]:
+    for row in rows.select_related("host__pair", "pair", "previous_pair").order_by("-pk")[:50]:
         if row.status in (*Installation.UNFINISHED, *Installation.GOOD):
             pair = row.pair
         elif row.adopted or row.previous_pair is not None:
@@ -238,6 +238,9 @@ def put_right(overtaken: Installation) -> Deployment | None:
         else:
             continue
         assert row.host is not None  # noqa: S101  filtered above
+        kept = row.host.installed_at
+        if row.finished_at is not None and kept is not None and kept > row.finished_at:
+            pair = row.host.pair  # what somebody put there since is on record
         if overtaken.place_digest not in ("", row.host.place_digest):
             logger.error("Two workers met at %s, where %s is no more; look what is there",
                          overtaken.host_place, row.host)  # fmt: skip

@@ -12,7 +12,7 @@ from django.db.models import F
 from pytest_django.fixtures import Settings
 
 from certs.models import Pair, lease
-from hosts import addresses, deploy, ledger, turns
+from hosts import addresses, by_hand, deploy, ledger, turns
 from hosts.fan_out import FanOut, Job
 from hosts.models import Deployment, Host, Installation
 from tests.doubles.mailroot import make_mailroot, write_pair
@@ -209,6 +209,19 @@ def test_what_a_late_worker_wrote_is_put_right(host: Host) -> None:
     assert row.status == Status.INSTALLED
     assert on_disk(host) == files(second.pair or Pair())
     assert row.steps[0]["step"] == "SWITCH", "the late worker's, which this one takes over"
+
+
+def test_what_somebody_kept_since_is_what_is_put_right(host: Host) -> None:
+    deployment = deploy.create_deployment(issued_pair(), [host], by=None)
+    list(ledger.work(deployment))
+    by_hand_pair = make_pair("by-hand.test")
+    write_pair(Path(host.mailroot), by_hand_pair.key, by_hand_pair.certificate)
+    host.refresh_from_db()
+    by_hand.adopt(host, by=None)
+    again = deploy.put_right(overwritten(host, deployment))
+    assert again is not None
+    list(ledger.work(again))
+    assert on_disk(host) == (by_hand_pair.key, by_hand_pair.certificate)
 
 
 def test_what_puts_right_may_log_in_in_clear_by_itself(host: Host) -> None:
