@@ -187,7 +187,7 @@ def reader_page(request: HttpRequest, page: ReaderPage) -> HttpResponse:
 def reader_nowhere(request: HttpRequest, token: str = "") -> HttpResponse:
     """Any other address below /r/: a link that lost its last slash, or nothing. Whoever mistypes
     a link shall not end up on a page of the portal."""
-    if token and "/" not in token:
+    if token.strip(".") and "/" not in token:
         return redirect("reader_page", token)
     return reader_page(request, token)
 

@@ -334,6 +334,12 @@ def test_a_page_without_a_link_is_not_found_by_an_empty_one(users_page: ReaderPa
         assert ReaderPage.objects.by_token(token) is None
 
 
+def test_dots_are_no_link(client: Client) -> None:
+    """A browser would make the portal's front page of where they lead."""
+    for path in ("/r/..", "/r/."):
+        assert client.get(path).status_code == 404
+
+
 def test_too_many_requests_from_one_address_are_refused(
     client: Client, users_page: ReaderPage, settings: Any
 ) -> None:
