@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +55,7 @@ class Command(DeployingCommand):
         elif not good:
             self.stderr.write(
                 "This is not the identity that the portal trusts. If it is the right server, run:\n"
-                f"    manage.py reenrol_host {host.name} --trust-fingerprint {met.met}"
+                f"    manage.py reenrol_host {shlex.quote(host.name)} --trust-fingerprint {met.met}"
             )
         return {
             "host": host.name,
