@@ -179,14 +179,23 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
     def clean_name(self) -> str:
         """Refuses a new name that nobody can read, or can tell from another host's."""
         name: str = self.cleaned_data["name"]
-        if name == self.stored["name"]:
-            return name
+        if self._readable("name") != self.stored["name"]:
+            self._refuse_namesake(name)
+        return name
+
+    def clean_user(self) -> str:
+        """Refuses what no account is called: the history and the audit name it, line by line."""
+        return self._readable("user")
+
+    def _readable(self, field: str) -> str:
+        """Returns what was typed in; refuses a new name with something in it that nobody sees."""
+        text: str = self.cleaned_data[field]
         try:
-            refuse_invisible(name)
+            if text != self.stored[field]:
+                refuse_invisible(text)
         except Refused as refused:
             raise forms.ValidationError(PROBLEMS[refused.code] % refused.params) from None
-        self._refuse_namesake(name)
-        return name
+        return text
 
     def _refuse_namesake(self, name: str) -> None:
         if other := self.namesake(name):

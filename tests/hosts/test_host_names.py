@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from certs.names import Refused
+from hosts.host_form import HostForm
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.models import Host
 from tests.factories import local_host
@@ -85,3 +86,14 @@ def test_a_host_that_has_such_a_name_already_can_be_changed(
     edit(admin_client, older, fields(older, memo="rack 3"))
     older.refresh_from_db()
     assert older.memo == "rack 3"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("user", ["a\r\nb", "a\tb", "a\u202eb", "a\0b", "a\u200bb"])
+def test_no_user_is_taken_that_breaks_a_line_or_is_not_seen(user: str) -> None:
+    form = HostForm({"name": "mail1", "transport": "sftp", "user": user})
+    assert not form.is_valid()
+    assert "user" in form.errors
+    form = HostForm({"name": "mail1", "transport": "sftp", "user": "DOM\\xmail"})
+    assert not form.is_valid()
+    assert "user" not in form.errors
