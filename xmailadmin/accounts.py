@@ -76,7 +76,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
         """Remembers how the account was when a sign-in began that waits for a second factor."""
-        sessions.renew(request)
+        # Somebody who knows the number of the session may have put it into the browser. (Signing in
+        # ends with another one again.)
+        request.session.cycle_key()
         request.session[BEGUN_WITH] = user.get_session_auth_hash()
         response: HttpResponse | None = super().pre_login(request, user, **kwargs)
         return response

@@ -28,7 +28,7 @@ from xmailadmin.models import User
 
 __all__ = [
     "SessionActivityMiddleware", "SessionMiddleware", "SessionStore", "as_cookie", "begin",
-    "end_all", "in_cookie", "renew", "sessions_of",
+    "end_all", "in_cookie", "sessions_of",
 ]  # fmt: skip
 
 NOTED_EVERY = timedelta(minutes=5)  # a row per request would be a write per request
@@ -75,15 +75,6 @@ class SessionMiddleware(middleware.SessionMiddleware):
         if cookie is not None and cookie.value:  # else it is to be forgotten
             response.cookies[settings.SESSION_COOKIE_NAME] = as_cookie(cookie.value)
         return response
-
-
-def renew(request: HttpRequest) -> None:
-    """Gives whoever is about to come in a session of another number.
-
-    The one that the browser came with may have been put there by somebody who knows it. (Signing
-    in ends with another one again.)
-    """
-    request.session.cycle_key()
 
 
 def begin(request: HttpRequest) -> None:
