@@ -14,7 +14,7 @@ from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 
 from certs.names import Refused
-from certs.problems import PROBLEMS
+from certs.problems import refusal
 from hosts import addresses, mailroot, seen, turns
 from hosts.host_names import mixes_letters, refuse_invisible, sameness
 from hosts.messages import Message, Param
@@ -194,7 +194,7 @@ class HostForm(SecretFields, forms.ModelForm[Host]):
             if text != self.stored[field]:
                 refuse_invisible(text)
         except Refused as refused:
-            raise forms.ValidationError(PROBLEMS[refused.code] % refused.params) from None
+            raise refusal(refused) from None
         return text
 
     def _refuse_namesake(self, name: str) -> None:
