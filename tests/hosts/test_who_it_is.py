@@ -54,6 +54,15 @@ def allows_plain(client: Client, host: Host, xmail: XMail) -> Any:
     return edit(client, host, sent, follow=True)
 
 
+def begin(host: Host, *, half_done: bool) -> None:
+    """A worker installs a pair on the host, or has died in the midst of it."""
+    deploy.create_deployment(issued_pair(), [host], by=None)
+    token, _rows = ledger._claim(turns.ready())
+    if half_done:
+        Installation.objects.update(adopted=True, lease_until=None, token="")
+        Host.objects.filter(token=token).update(lease_until=None, token="")
+
+
 CHANGES = pytest.mark.parametrize("change", [trusts_another, edits_whom, allows_plain])
 
 
@@ -82,11 +91,7 @@ def test_a_host_is_nobody_else_while_a_pair_is_installed_on_it(
     admin_client: Client, ctrl_host: Host, xmail: XMail, mailroot: Path,
     change: Change, half_done: bool,
 ) -> None:  # fmt: skip
-    deploy.create_deployment(issued_pair(), [ctrl_host], by=None)
-    token, _rows = ledger._claim(turns.ready())
-    if half_done:  # and whoever did it has died
-        Installation.objects.update(adopted=True, lease_until=None, token="")
-        Host.objects.filter(token=token).update(lease_until=None, token="")
+    begin(ctrl_host, half_done=half_done)
     write_pair(mailroot, NEW.key, NEW.certificate)
     before = logins(xmail)
     assert BEGUN in text(change(admin_client, ctrl_host, xmail))
@@ -118,11 +123,7 @@ def test_a_host_that_becomes_somebody_else_as_it_is_chosen_is_chosen_again(
 def test_a_host_is_not_deleted_while_a_pair_is_installed_on_it(
     admin_client: Client, ctrl_host: Host, half_done: bool
 ) -> None:
-    deploy.create_deployment(issued_pair(), [ctrl_host], by=None)
-    token, _rows = ledger._claim(turns.ready())
-    if half_done:
-        Installation.objects.update(adopted=True, lease_until=None, token="")
-        Host.objects.filter(token=token).update(lease_until=None, token="")
+    begin(ctrl_host, half_done=half_done)
     address = reverse("host_delete", args=[ctrl_host.pk])
     assert BEGUN in text(admin_client.post(address, follow=True))
     assert Host.objects.exists()
